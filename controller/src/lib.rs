@@ -1,0 +1,3 @@
+//! Slipway's controller: jobs, media, BMCs, registry and API in one process.
+
+pub mod redfish;

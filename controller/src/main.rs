@@ -1,0 +1,2 @@
+//! The `slipway` binary. Under construction.
+fn main() {}

@@ -1,0 +1,98 @@
+//! What the workflow may ask of a BMC. One real implementation speaks Redfish ([`super::client`]); tests
+//! use the mock BMC program instead of a second implementation wherever they can.
+
+use async_trait::async_trait;
+
+use super::error::BmcError;
+
+/// A BMC that can power one machine and hold virtual media for it.
+///
+/// Every mutating call succeeds **by observation only**: it returns after the BMC has been seen in the wanted
+/// state, and the [`Evidence`] says what was seen. Each call is idempotent: wanting what already is costs a read.
+/// Dropping the returned future cancels the call.
+#[async_trait]
+pub trait Bmc: Send + Sync {
+    /// Everything a job needs to know before it touches anything. Read-only.
+    async fn probe(&self) -> Result<Probe, BmcError>;
+    /// The present power state.
+    async fn power(&self) -> Result<Power, BmcError>;
+    /// Firmware's boot progress (`OSRunning` …) where the BMC reports one.
+    async fn boot_progress(&self) -> Result<Option<String>, BmcError>;
+    /// Brings power to `On` or `Off` (graceful is never waited for; `Off` is forced) and sees it there.
+    async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError>;
+    /// All usable slots and what is in them.
+    async fn slots(&self) -> Result<Vec<Slot>, BmcError>;
+    /// Ejects whatever is in the slot, inserts `url`, and sees it inserted.
+    async fn insert(&self, slot: &SlotId, url: &str) -> Result<Evidence, BmcError>;
+    /// Ejects, and sees the slot empty. An empty slot is a success.
+    async fn eject(&self, slot: &SlotId) -> Result<Evidence, BmcError>;
+    /// Sets a one-time boot from the virtual CD in `slot` (UEFI where the BMC knows modes), and reads it back.
+    async fn boot_once(&self, slot: &SlotId) -> Result<Evidence, BmcError>;
+    /// Clears a one-time boot that is still set.
+    async fn clear_boot(&self) -> Result<Evidence, BmcError>;
+    /// Ends the session. Called on every end of a job; a second call does nothing.
+    async fn close(&self);
+}
+
+/// Power of a machine. Transitional states count as where they are going to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    /// Running.
+    On,
+    /// Not running.
+    Off,
+}
+
+/// Names a slot within one BMC: the path of its resource.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct SlotId(pub String);
+
+/// A virtual media slot that takes remote images.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Slot {
+    /// Its identity.
+    pub id: SlotId,
+    /// `MediaTypes` as the BMC gives them.
+    pub media_types: Vec<String>,
+    /// Whether something is inserted.
+    pub inserted: bool,
+    /// The image URL, when the BMC tells.
+    pub image: Option<String>,
+    /// Usable as the boot CD.
+    pub boots: bool,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probe {
+    /// `ServiceRoot.Vendor`, or the system's manufacturer.
+    pub vendor: Option<String>,
+    /// The system's model.
+    pub model: Option<String>,
+    /// BMC firmware version.
+    pub firmware: Option<String>,
+    /// The system's serial (Dell: its SKU).
+    pub serial: Option<String>,
+    /// The system's UUID.
+    pub uuid: Option<String>,
+    /// MAC addresses of the system's NICs, as far as the BMC knows them.
+    pub macs: Vec<String>,
+    /// Power now.
+    pub power: Power,
+    /// Usable slots, preferred boot slot first, preferred data slot second.
+    pub slots: Vec<Slot>,
+    /// Allowed one-time boot targets; empty when the BMC does not say.
+    pub boot_targets: Vec<String>,
+    /// Remarks worth showing: clock skew, a missing licence, odd answers.
+    pub notes: Vec<String>,
+}
+
+/// What was seen after a mutating call, for the job's timeline.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Evidence {
+    /// One sentence: `slot Cd holds http://… (Inserted=true)`.
+    pub seen: String,
+    /// How many requests it took.
+    pub requests: u32,
+}

@@ -1,0 +1,1 @@
+//! Is this text a recipe? Every fault at once, sorted by path.
