@@ -1,4 +1,8 @@
 //! What a host reports (`POST /api/v1/status-webhook/{serial}`) and what it is answered.
+//!
+//! The medium's bootstrap token is good for two things: `started`, and one `failed` whose `failed_step` is
+//! [`DISPATCHER_UNIT`] (wrong machine, recipe refused on the host: the dispatcher never gets to a session token
+//! then). Everything after `started` carries the session token of its answer.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -115,6 +119,8 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+/// The unit that a failure before any step is blamed on.
+pub const DISPATCHER_UNIT: &str = "slipway-dispatcher.service";
 /// Folder of the hand-off on the host: tmpfs, 0700 root, files 0600.
 pub const PROVISION_DIR: &str = "/run/provision";
 /// Unix datagram socket of the dispatcher, inside [`PROVISION_DIR`].
