@@ -3,6 +3,14 @@
 /// One failed attempt at a BMC.
 #[derive(Debug, thiserror::Error)]
 pub enum BmcError {
+    /// The address itself cannot be used; nothing was sent.
+    #[error("BMC address {url} cannot be used: {reason}")]
+    Address {
+        /// The address as given, without a password in it.
+        url: String,
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
     /// No connection, or it broke.
     #[error("BMC {endpoint} does not answer; check its address, its power and the route to it")]
     Unreachable {
@@ -13,13 +21,17 @@ pub enum BmcError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// User name or password refused.
-    #[error("BMC {endpoint} refuses the stored credentials; set new ones with `slipway machine add --replace`")]
+    #[error(
+        "BMC {endpoint} refuses the stored credentials; set new ones with `slipway machine add --replace`"
+    )]
     Credentials {
         /// scheme://host:port
         endpoint: String,
     },
     /// Its certificate is not the pinned one, or not valid.
-    #[error("BMC {endpoint} shows a certificate that is not trusted: {found}; re-pin it if the BMC was replaced")]
+    #[error(
+        "BMC {endpoint} shows a certificate that is not trusted: {found}; re-pin it if the BMC was replaced"
+    )]
     Certificate {
         /// scheme://host:port
         endpoint: String,
@@ -81,7 +93,10 @@ impl BmcError {
         match self {
             Self::Unreachable { .. } | Self::NotObserved { .. } | Self::Nonsense { .. } => true,
             Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 409,
-            Self::Credentials { .. } | Self::Certificate { .. } | Self::Missing { .. } => false,
+            Self::Address { .. }
+            | Self::Credentials { .. }
+            | Self::Certificate { .. }
+            | Self::Missing { .. } => false,
         }
     }
 }
