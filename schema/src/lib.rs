@@ -10,8 +10,11 @@
 //! ```
 
 pub mod event;
+pub mod identity;
 pub mod layout;
+pub mod payload;
 pub mod recipe;
+pub mod reference;
 pub mod size;
 pub mod target;
 pub mod task;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 /// What to do to a machine, as the operator or CI wrote it.
@@ -9,7 +10,12 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Optional pointer to the JSON Schema; kept, never followed.
-    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "$schema",
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub schema: Option<String>,
     /// `1` or `1.N`.
     #[serde(default = "default_schema_version")]
@@ -17,58 +23,63 @@ pub struct Recipe {
     /// The systemd target that does the work, such as `install-linux.target`.
     pub task_target: String,
     /// Which disk is written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub target_disk: Option<DiskChoice>,
     /// Accept a bare kernel name (`/dev/sda`) even when more than one disk is present.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_kernel_name: bool,
     /// OCI reference of the operating system image in the embedded registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub oci_url: Option<String>,
     /// What the image is; default from its media type or annotation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub image_kind: Option<ImageKind>,
     /// Firmware to apply (firmware-update).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub firmware_url: Option<String>,
     /// SHA-256 of the firmware, 64 lower-case hex digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub firmware_sha256: Option<String>,
     /// The partitions to make, in disk order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub partition_layout: Option<Vec<Partition>>,
     /// cloud-init user-data of the installed system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub user_data: Option<Payload>,
     /// cloud-init meta-data of the installed system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub meta_data: Option<Payload>,
     /// cloud-init network-config of the installed system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub network_config: Option<Payload>,
     /// Network of the maintenance OS; overrides the machine's own record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub host_network: Option<HostNetwork>,
     /// Windows answer file, well-formed XML.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub unattend_xml: Option<Payload>,
     /// Image index inside the WIM, from 1. Not together with `wim_name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub wim_index: Option<u32>,
     /// Image name inside the WIM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub wim_name: Option<String>,
     /// Driver packages to inject (Windows), as OCI references.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Vec<String>>,
     /// Scripts run at first boot (Windows).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub first_boot_scripts: Option<Vec<Payload>>,
     /// ESXi kickstart.
-    #[serde(default, alias = "ks.cfg", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "ks.cfg",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ks_cfg: Option<Payload>,
     /// Name of the vendor's installer ISO in the media library (ESXi).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub installer: Option<String>,
     /// Environment of the tool containers. Not for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -77,19 +88,19 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
     /// What happens to the old contents of the disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub wipe: Option<Wipe>,
     /// What the machine does after success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_success: Option<OnSuccess>,
     /// What the machine does after a failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
     /// Where the new entry goes in the firmware's boot order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub boot_order: Option<BootOrder>,
     /// Whether an image without cloud-init is an error when the recipe brings cloud-init data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
     /// OpenSSH public keys accepted by the maintenance OS while debugging. Off when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,15 +109,39 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub timeouts: BTreeMap<String, String>,
     /// Free text, at most 2000 characters; kept, never interpreted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
     /// Free JSON; kept, never interpreted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
 }
 
 fn default_schema_version() -> String {
     "1".to_owned()
+}
+
+/// A field that is there has a value: `null` is refused, as the JSON Schema refuses it.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// As [`present`], for whole numbers: JSON knows no difference between `1` and `1.0`, so `1.0` is one.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Option<T>, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let whole = match (number.as_u64(), number.as_f64()) {
+        (Some(whole), _) => Some(whole),
+        (None, Some(float)) if float.fract() == 0.0 && (0.0..=4_294_967_295.0).contains(&float) => {
+            Some(float as u64)
+        }
+        _ => None,
+    };
+    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
+    fitting.map(Some).ok_or_else(|| D::Error::custom("not a whole number in range"))
 }
 
 /// Which disk a recipe means: a device path, or hints that must match exactly one disk.
@@ -124,28 +159,28 @@ pub enum DiskChoice {
 #[serde(deny_unknown_fields)]
 pub struct DiskHints {
     /// Disk serial number, compared without case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// World wide name, with or without `0x`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub wwn: Option<String>,
     /// Part of the model name, compared without case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Name under `/dev/disk/by-path`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub by_path: Option<String>,
     /// Smallest size accepted, such as `400G`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub min_size: Option<String>,
     /// Largest size accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max_size: Option<String>,
     /// `true` for spinning disks only, `false` for solid state only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub rotational: Option<bool>,
     /// `nvme`, `sata`, `sas`, `virtio`, `scsi`, `mmc`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
     /// Of several matches take the smallest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -173,13 +208,13 @@ pub struct Partition {
     /// sgdisk alias (`ef00`) or GUID.
     pub type_guid: String,
     /// What is made on it; default `raw`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// GPT name and filesystem label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Absolute path in the installed system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub mountpoint: Option<String>,
 }
 
@@ -204,8 +239,8 @@ pub enum Format {
     Raw,
 }
 
-/// A document carried by a recipe. A plain string is the content itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A document carried by a recipe. A plain string is the content itself. Its `Debug` shows sizes only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Payload {
     /// The content, as text.
@@ -219,7 +254,7 @@ pub enum Payload {
 }
 
 /// `{content}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadContent {
     /// The text.
@@ -227,7 +262,7 @@ pub struct PayloadContent {
 }
 
 /// `{content_base64}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadBase64 {
     /// The bytes in base64.
@@ -235,7 +270,7 @@ pub struct PayloadBase64 {
 }
 
 /// `{url, sha256}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PayloadRemote {
     /// `http://` or `https://`.
@@ -316,7 +351,7 @@ pub struct HostNetwork {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ntp: Vec<String>,
     /// HTTP proxy for what the host pulls; never used for the BMC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
 }
 
@@ -325,25 +360,25 @@ pub struct HostNetwork {
 #[serde(deny_unknown_fields)]
 pub struct HostLink {
     /// MAC address the link is matched by, `aa:bb:cc:dd:ee:ff`. A bond names its members instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
     /// Addresses with prefix length, `10.0.0.5/24`. Empty: DHCP and RA.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Default gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
     /// DNS servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
     /// MTU in bytes, 576 to 9216.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// VLAN id, 1 to 4094: the addresses go on the VLAN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
     /// A bond over several NICs: the addresses go on the bond.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub bond: Option<Bond>,
 }
 

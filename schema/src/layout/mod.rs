@@ -226,7 +226,7 @@ pub enum LayoutError {
     },
     /// A partition that would get less than 1 MiB, or less than its filesystem needs.
     #[error(
-        "partition {number} would get {} ({size} bytes) but needs at least {}: make the others smaller or choose a larger disk",
+        "partition {number} would get {} ({size} bytes) but needs at least {}: give it more, make the others smaller or choose a larger disk",
         size::human(*size), size::human(*minimum)
     )]
     TooSmall {

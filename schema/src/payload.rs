@@ -1,0 +1,99 @@
+//! Documents carried by a recipe: their bytes, their limits, and how they are shown to people (never by
+//! their content: payloads hold passwords and join keys). Fetching the remote ones is the controller's.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::recipe::{Payload, PayloadBase64, PayloadContent, PayloadRemote};
+
+/// Largest `user_data`, `meta_data` or `network_config` in bytes.
+pub const CLOUD_INIT_MAX: usize = 1 << 20;
+/// Largest `unattend_xml` in bytes.
+pub const UNATTEND_MAX: usize = 1 << 20;
+/// Largest `ks_cfg` in bytes.
+pub const KICKSTART_MAX: usize = 256 << 10;
+/// Largest of the `first_boot_scripts` in bytes.
+pub const SCRIPT_MAX: usize = 1 << 20;
+
+impl Payload {
+    /// The bytes; `None` for a remote payload, which somebody must fetch first, and for base64 that does
+    /// not decode, which [`crate::validate`] refuses.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain(content) | Self::Content(PayloadContent { content }) => {
+                Some(content.clone().into_bytes())
+            }
+            Self::Base64(PayloadBase64 { content_base64 }) => STANDARD.decode(content_base64).ok(),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// Where a remote payload is to be fetched and what it must be.
+    pub fn remote(&self) -> Option<&PayloadRemote> {
+        if let Self::Remote(remote) = self { Some(remote) } else { None }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(content) => write!(out, "Plain(<{} bytes>)", content.len()),
+            Self::Content(content) => content.fmt(out),
+            Self::Base64(base64) => base64.fmt(out),
+            Self::Remote(remote) => remote.fmt(out),
+        }
+    }
+}
+
+impl fmt::Debug for PayloadContent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Content(<{} bytes>)", self.content.len())
+    }
+}
+
+impl fmt::Debug for PayloadBase64 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Base64(<{} digits>)", self.content_base64.len())
+    }
+}
+
+impl fmt::Debug for PayloadRemote {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may carry a token.
+        write!(out, "Remote(<url>, sha256 {})", self.sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_local_spelling_gives_its_bytes() {
+        for (json, bytes) in [
+            (r#""abc""#, Some(b"abc".to_vec())),
+            (r#"{"content":"abc"}"#, Some(b"abc".to_vec())),
+            (r#"{"content_base64":"YWJj"}"#, Some(b"abc".to_vec())),
+            (r#"{"content_base64":"!"}"#, None),
+            (r#"{"url":"https://h/x","sha256":"00"}"#, None),
+        ] {
+            let payload: Payload = serde_json::from_str(json).unwrap();
+            assert_eq!(payload.bytes(), bytes, "{json}");
+            assert_eq!(payload.remote().is_some(), json.contains("url"), "{json}");
+        }
+    }
+
+    #[test]
+    fn debug_output_never_shows_what_a_payload_says() {
+        for json in [
+            r#""hunter2""#,
+            r#"{"content":"hunter2"}"#,
+            r#"{"content_base64":"hunter2="}"#,
+            r#"{"url":"https://h/?token=hunter2","sha256":"00"}"#,
+        ] {
+            let payload: Payload = serde_json::from_str(json).unwrap();
+            assert!(!format!("{payload:?}").contains("hunter2"), "{json}");
+        }
+    }
+}
