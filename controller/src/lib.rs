@@ -1,3 +1,4 @@
 //! Slipway's controller: jobs, media, BMCs, registry and API in one process.
 
+pub mod media;
 pub mod redfish;
