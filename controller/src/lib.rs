@@ -1,4 +1,7 @@
 //! Slipway's controller: jobs, media, BMCs, registry and API in one process.
 
 pub mod media;
+pub mod model;
 pub mod redfish;
+pub mod store;
+pub mod workflow;

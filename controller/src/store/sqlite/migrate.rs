@@ -1,0 +1,30 @@
+//! Numbered, forward-only migrations, counted in `user_version`.
+
+use rusqlite::Connection;
+
+use super::super::{Result, StoreError};
+use super::db;
+
+/// In order; the first brings an empty file to version 1. Released files are never edited.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// Version after the last of them.
+pub const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// Brings the file to [`NEWEST`], each step in a transaction of its own.
+pub fn run(connection: &mut Connection, path: &str) -> Result<()> {
+    let what = "bringing the store to the newest schema";
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(db(what))?;
+    if found > NEWEST {
+        return Err(StoreError::TooNew { path: path.to_owned(), found, known: NEWEST });
+    }
+    for (version, sql) in (1..).zip(MIGRATIONS) {
+        if version > found {
+            let tx = connection.transaction().map_err(db(what))?;
+            tx.execute_batch(sql).map_err(db(what))?;
+            tx.pragma_update(None, "user_version", version).map_err(db(what))?;
+            tx.commit().map_err(db(what))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What the workflow needs from rooms beside it, as thin traits. The server supplies the real ones.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::model::{Inputs, Job, JobId, Machine, ResolvedImage, Secret};
+use crate::redfish::Bmc;
+
+/// Reaches BMCs.
+pub trait Bmcs: Send + Sync + 'static {
+    /// A client for this machine's BMC. No I/O yet; each client may hold one session until `close`.
+    fn connect(&self, machine: &Machine, password: Secret<String>) -> Result<Arc<dyn Bmc>, EdgeError>;
+}
+
+/// Knows operating system images.
+#[async_trait]
+pub trait Images: Send + Sync + 'static {
+    /// The image a reference means now; none when the registry has none.
+    async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, EdgeError>;
+    /// Keeps an image from being collected until `unpin`. `owner` is the job's id; the same pin again is no change.
+    async fn pin(&self, image: &ResolvedImage, owner: &JobId) -> Result<(), EdgeError>;
+    /// Gives up all pins of a job.
+    async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError>;
+}
+
+/// Serves media to BMCs.
+#[async_trait]
+pub trait Shelf: Send + Sync + 'static {
+    /// Makes and serves the media of one attempt. A pure function of its arguments and the site's keys: the same
+    /// bytes under the same URLs every time, so that it is called again after a restart.
+    async fn stage(&self, job: &Job, inputs: &Inputs) -> Result<Urls, EdgeError>;
+    /// Stops serving all media of a job.
+    fn forget(&self, job: &JobId);
+    /// When any medium of this job was last read, and how much in all.
+    fn last_read(&self, job: &JobId) -> Option<LastRead>;
+}
+
+/// Where the media of one attempt are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Urls {
+    /// maintenance.iso with the site's trust laid over it.
+    pub maintenance: String,
+    /// The task medium as a CD (`.iso`).
+    pub task_iso: String,
+    /// The same bytes for a slot that takes USB images only (`.img`).
+    pub task_img: String,
+    /// maintenance.iso with the task medium inside it, for machines with one slot.
+    pub composed: String,
+}
+
+/// How much of a job's media was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRead {
+    /// When a byte last went out.
+    pub at: Timestamp,
+    /// Bytes in all.
+    pub bytes: u64,
+}
+
+/// Why a neighbour could not do its part. The text names the thing and the remedy; it is shown as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EdgeError {
+    /// Stable code: `media.too_large`, `registry.unavailable` …
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    /// Trying again later may help.
+    pub transient: bool,
+}
