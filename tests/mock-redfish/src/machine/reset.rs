@@ -1,0 +1,103 @@
+//! The reset table: what each `ResetType` does in each power state. Pure.
+
+use super::board::Power;
+
+/// `ResetType` of Redfish, as far as this BMC offers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResetType {
+    On,
+    ForceOn,
+    ForceOff,
+    GracefulShutdown,
+    ForceRestart,
+    GracefulRestart,
+    PowerCycle,
+    PushPowerButton,
+}
+
+/// Every reset type with its name.
+const NAMES: &[(ResetType, &str)] = &[
+    (ResetType::On, "On"),
+    (ResetType::ForceOn, "ForceOn"),
+    (ResetType::ForceOff, "ForceOff"),
+    (ResetType::GracefulShutdown, "GracefulShutdown"),
+    (ResetType::ForceRestart, "ForceRestart"),
+    (ResetType::GracefulRestart, "GracefulRestart"),
+    (ResetType::PowerCycle, "PowerCycle"),
+    (ResetType::PushPowerButton, "PushPowerButton"),
+];
+
+impl ResetType {
+    /// The names this BMC lists as allowable.
+    pub fn allowable(force_on_only: bool) -> Vec<&'static str> {
+        let hidden = if force_on_only { ResetType::On } else { ResetType::ForceOn };
+        NAMES.iter().filter(|(kind, _)| *kind != hidden).map(|(_, name)| *name).collect()
+    }
+
+    /// The reset type of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
+/// One thing the driver does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    CutPower,
+    ApplyPower,
+    /// Ask the guest to switch itself off.
+    PressButton,
+    /// The same, and power is applied again when it is off.
+    PressButtonThenStart,
+}
+
+/// What to do, or `None` when the machine is in no state for it.
+pub(crate) fn decide(kind: ResetType, power: Power) -> Option<&'static [Act]> {
+    use ResetType as R;
+    let on = matches!(power, Power::On | Power::PoweringOn);
+    match (kind, on) {
+        (R::On | R::ForceOn | R::PushPowerButton, false) => Some(&[Act::ApplyPower]),
+        (R::ForceOff, true) => Some(&[Act::CutPower]),
+        (R::GracefulShutdown | R::PushPowerButton, true) => Some(&[Act::PressButton]),
+        (R::ForceRestart | R::PowerCycle, true) => Some(&[Act::CutPower, Act::ApplyPower]),
+        (R::GracefulRestart, true) => Some(&[Act::PressButtonThenStart]),
+        (R::On | R::ForceOn, true)
+        | (R::ForceOff | R::GracefulShutdown | R::ForceRestart | R::GracefulRestart | R::PowerCycle, false) => {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reset_type_is_decided_in_both_states() {
+        use Act::{ApplyPower, CutPower, PressButton, PressButtonThenStart};
+        let table: &[(&str, Option<&[Act]>, Option<&[Act]>)] = &[
+            ("On", Some(&[ApplyPower]), None),
+            ("ForceOn", Some(&[ApplyPower]), None),
+            ("ForceOff", None, Some(&[CutPower])),
+            ("GracefulShutdown", None, Some(&[PressButton])),
+            ("ForceRestart", None, Some(&[CutPower, ApplyPower])),
+            ("GracefulRestart", None, Some(&[PressButtonThenStart])),
+            ("PowerCycle", None, Some(&[CutPower, ApplyPower])),
+            ("PushPowerButton", Some(&[ApplyPower]), Some(&[PressButton])),
+        ];
+        assert_eq!(table.len(), NAMES.len());
+        for (name, off, on) in table {
+            let kind = ResetType::parse(name).unwrap();
+            assert_eq!(decide(kind, Power::Off), *off, "{name} when off");
+            assert_eq!(decide(kind, Power::On), *on, "{name} when on");
+        }
+    }
+
+    #[test]
+    fn a_bmc_offers_on_or_force_on_and_not_both() {
+        assert!(ResetType::allowable(false).contains(&"On"));
+        assert!(!ResetType::allowable(false).contains(&"ForceOn"));
+        assert!(ResetType::allowable(true).contains(&"ForceOn"));
+        assert!(!ResetType::allowable(true).contains(&"On"));
+    }
+}

@@ -1,0 +1,100 @@
+//! What each resource looks like (Redfish schema 2023.1), by path. Reads the machine, changes nothing but
+//! the count of stale reads.
+
+pub(crate) mod accounts;
+mod computer;
+mod plain;
+mod slots;
+pub(crate) mod tasks;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::machine::Machine;
+
+pub(crate) use plain::{metadata, odata};
+pub(crate) use slots::{media_parent, slot_index};
+
+/// Properties that change without the resource changing; they do not count for the ETag.
+const VOLATILE: &[&str] = &["DateTime"];
+
+/// The resource at that path below `/redfish/v1`, without its ETag.
+pub(crate) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {
+    match segments {
+        [] => Some(plain::root(machine)),
+        ["SessionService" | "AccountService", ..] => accounts::get(machine, segments),
+        ["TaskService", ..] => tasks::get(machine, segments),
+        [parent, "1", "VirtualMedia", rest @ ..] if *parent == media_parent(machine) => {
+            slots::get(machine, rest)
+        }
+        ["Systems", ..] => computer::system(machine, segments),
+        ["Managers", ..] => computer::manager(machine, segments),
+        ["Chassis"] => {
+            Some(collection("/redfish/v1/Chassis", "ChassisCollection", "Chassis Collection", &["1"]))
+        }
+        ["Chassis", "1"] => Some(plain::chassis(machine)),
+        _ => None,
+    }
+}
+
+/// Methods of an existing resource, for `Allow`.
+pub(crate) fn methods(machine: &Machine, segments: &[&str]) -> &'static str {
+    match segments {
+        ["SessionService", "Sessions"] => "GET, HEAD, POST",
+        ["SessionService", "Sessions", _] => "GET, HEAD, DELETE",
+        ["Systems", "1"] => "GET, HEAD, PATCH",
+        [parent, "1", "VirtualMedia", _] if *parent == media_parent(machine) => "GET, HEAD, PATCH",
+        _ => "GET, HEAD",
+    }
+}
+
+/// Strong ETag over what counts of a resource.
+pub(crate) fn etag(machine: &Machine, body: &Value) -> String {
+    let mut counted = body.clone();
+    if let Some(map) = counted.as_object_mut() {
+        map.retain(|name, _| !VOLATILE.contains(&name.as_str()));
+    }
+    let digest = Sha256::digest(counted.to_string().as_bytes());
+    let tag = hex::encode(&digest[..8]);
+    if machine.config().quirks.weak_etags { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") }
+}
+
+/// URI of the schema a path's resource is described by.
+pub(crate) fn schema_of(segments: &[&str]) -> Option<String> {
+    let name = match segments {
+        [] => "ServiceRoot",
+        ["SessionService"] => "SessionService",
+        ["AccountService"] => "AccountService",
+        ["TaskService"] => "TaskService",
+        ["Systems"] => "ComputerSystemCollection",
+        ["Systems", "1"] => "ComputerSystem",
+        ["Managers"] => "ManagerCollection",
+        ["Managers", "1"] => "Manager",
+        ["Chassis"] => "ChassisCollection",
+        ["Chassis", "1"] => "Chassis",
+        [_, "1", "VirtualMedia"] => "VirtualMediaCollection",
+        [_, "1", "VirtualMedia", _] => "VirtualMedia",
+        _ => return None,
+    };
+    Some(format!("http://redfish.dmtf.org/schemas/v1/{name}.json"))
+}
+
+/// A collection resource.
+fn collection(path: &str, kind: &str, name: &str, ids: &[&str]) -> Value {
+    let members: Vec<Value> = ids.iter().map(|id| link(&format!("{path}/{id}"))).collect();
+    json!({
+        "@odata.type": format!("#{kind}.{kind}"),
+        "@odata.id": path,
+        "Name": name,
+        "Members": members,
+        "Members@odata.count": ids.len(),
+    })
+}
+
+fn link(path: &str) -> Value {
+    json!({"@odata.id": path})
+}
+
+fn healthy() -> Value {
+    json!({"State": "Enabled", "Health": "OK"})
+}

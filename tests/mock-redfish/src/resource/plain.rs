@@ -1,0 +1,127 @@
+//! Service root, chassis, `$metadata`, `odata`.
+
+use serde_json::{Value, json};
+
+use super::{healthy, link};
+use crate::machine::{Machine, Power};
+
+/// Schemas that `$metadata` refers to: file name without version, and the versioned namespaces in use.
+const SCHEMAS: &[(&str, &[&str])] = &[
+    ("ServiceRoot", &["ServiceRoot.v1_15_0"]),
+    ("SessionService", &["SessionService.v1_1_8"]),
+    ("Session", &["Session.v1_5_0"]),
+    ("SessionCollection", &[]),
+    ("AccountService", &["AccountService.v1_12_0"]),
+    ("ManagerAccount", &["ManagerAccount.v1_9_0"]),
+    ("ManagerAccountCollection", &[]),
+    ("Role", &["Role.v1_3_1"]),
+    ("RoleCollection", &[]),
+    ("ComputerSystem", &["ComputerSystem.v1_20_0"]),
+    ("ComputerSystemCollection", &[]),
+    ("EthernetInterface", &["EthernetInterface.v1_9_0"]),
+    ("EthernetInterfaceCollection", &[]),
+    ("SecureBoot", &["SecureBoot.v1_1_0"]),
+    ("Manager", &["Manager.v1_17_0"]),
+    ("ManagerCollection", &[]),
+    ("VirtualMedia", &["VirtualMedia.v1_6_0"]),
+    ("VirtualMediaCollection", &[]),
+    ("Chassis", &["Chassis.v1_22_0"]),
+    ("ChassisCollection", &[]),
+    ("TaskService", &["TaskService.v1_2_0"]),
+    ("Task", &["Task.v1_7_0"]),
+    ("TaskCollection", &[]),
+    ("Message", &["Message.v1_1_2"]),
+    ("ActionInfo", &["ActionInfo.v1_3_0"]),
+    ("Resource", &["Resource.v1_16_0"]),
+];
+
+pub(super) fn root(machine: &Machine) -> Value {
+    let config = machine.config();
+    let mut root = json!({
+        "@odata.type": "#ServiceRoot.v1_15_0.ServiceRoot",
+        "@odata.id": "/redfish/v1/",
+        "Id": "RootService",
+        "Name": "Root Service",
+        "RedfishVersion": "1.17.0",
+        "UUID": config.uuid,
+        "Vendor": config.manufacturer,
+        "Product": "mock-redfish",
+        "ProtocolFeaturesSupported": {
+            "ExpandQuery": {"ExpandAll": false, "Levels": false, "Links": false, "NoLinks": false},
+            "FilterQuery": false,
+            "SelectQuery": false,
+            "ExcerptQuery": false,
+            "OnlyMemberQuery": false,
+        },
+        "Systems": link("/redfish/v1/Systems"),
+        "Managers": link("/redfish/v1/Managers"),
+        "Chassis": link("/redfish/v1/Chassis"),
+        "AccountService": link("/redfish/v1/AccountService"),
+        "Tasks": link("/redfish/v1/TaskService"),
+        "Links": {},
+    });
+    if !config.quirks.no_sessions {
+        root["SessionService"] = link("/redfish/v1/SessionService");
+        root["Links"]["Sessions"] = link("/redfish/v1/SessionService/Sessions");
+    }
+    root
+}
+
+pub(super) fn chassis(machine: &Machine) -> Value {
+    let config = machine.config();
+    json!({
+        "@odata.type": "#Chassis.v1_22_0.Chassis",
+        "@odata.id": "/redfish/v1/Chassis/1",
+        "Id": "1",
+        "Name": "Chassis",
+        "ChassisType": "RackMount",
+        "Manufacturer": config.manufacturer,
+        "Model": config.model,
+        "SerialNumber": config.serial,
+        "PowerState": if machine.power() == Power::Off { "Off" } else { "On" },
+        "Status": healthy(),
+        "Links": {
+            "ComputerSystems": [link("/redfish/v1/Systems/1")],
+            "ManagedBy": [link("/redfish/v1/Managers/1")],
+        },
+    })
+}
+
+/// The `odata` service document.
+pub(crate) fn odata() -> Value {
+    let entry = |name: &str, url: &str| json!({"name": name, "kind": "Singleton", "url": url});
+    json!({
+        "@odata.context": "/redfish/v1/$metadata",
+        "value": [
+            entry("Service", "/redfish/v1/"),
+            entry("Systems", "/redfish/v1/Systems"),
+            entry("Managers", "/redfish/v1/Managers"),
+            entry("Chassis", "/redfish/v1/Chassis"),
+            entry("SessionService", "/redfish/v1/SessionService"),
+            entry("AccountService", "/redfish/v1/AccountService"),
+            entry("Tasks", "/redfish/v1/TaskService"),
+        ],
+    })
+}
+
+/// The `$metadata` document.
+pub(crate) fn metadata() -> String {
+    let mut text = String::from(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n",
+    );
+    for (file, versions) in SCHEMAS {
+        text += &format!("  <edmx:Reference Uri=\"http://redfish.dmtf.org/schemas/v1/{file}_v1.xml\">\n");
+        text += &format!("    <edmx:Include Namespace=\"{file}\"/>\n");
+        for version in *versions {
+            text += &format!("    <edmx:Include Namespace=\"{version}\"/>\n");
+        }
+        text += "  </edmx:Reference>\n";
+    }
+    text += "  <edmx:Reference Uri=\"http://redfish.dmtf.org/schemas/v1/RedfishExtensions_v1.xml\">\n    \
+             <edmx:Include Namespace=\"RedfishExtensions.v1_0_0\" Alias=\"Redfish\"/>\n  </edmx:Reference>\n  \
+             <edmx:DataServices>\n    <Schema xmlns=\"http://docs.oasis-open.org/odata/ns/edm\" Namespace=\"Service\">\n      \
+             <EntityContainer Name=\"Service\" Extends=\"ServiceRoot.v1_15_0.ServiceContainer\"/>\n    \
+             </Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n";
+    text
+}
