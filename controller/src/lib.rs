@@ -1,7 +1,8 @@
 //! Slipway's controller: jobs, media, BMCs, registry and API in one process.
 
+pub mod config;
 pub mod media;
 pub mod model;
 pub mod redfish;
+pub mod site;
 pub mod store;
-pub mod workflow;

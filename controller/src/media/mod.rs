@@ -12,13 +12,30 @@
 //! ```
 
 mod contents;
+mod directory;
 mod iso;
+mod library;
+mod meter;
 mod network;
+mod object;
+mod overlay;
+mod range;
+mod respond;
+mod serve;
+mod shelf;
 mod sign;
 mod task;
+mod url;
 
 pub use contents::{ContentsError, TaskInputs};
+pub use directory::{DirectoryError, Extent};
 pub use iso::IsoError;
+pub use library::{LibraryError, MaintenanceMedium};
+pub use meter::Reading;
 pub use network::NetworkError;
+pub use overlay::{Overlay, OverlayError};
+pub use serve::{Clock, MediumBody, serve};
+pub use shelf::{Opened, Shelf, ShelfError, ShelfLimits, Staged};
 pub use sign::{TrustError, manifest_of, trust_block};
 pub use task::{MediumError, TaskMedium};
+pub use url::{MediumFile, TOKEN_LEN, URL_MAX};

@@ -1,0 +1,328 @@
+//! A configuration that can be run. Its constructor is the check: every fault at once, each with its remedy.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use url::{Host, Url};
+
+use super::fragment::Fragment;
+use crate::model::Deadlines;
+
+/// Folder of everything, where a package puts it.
+const STATE_DIR: &str = "/var/lib/slipway";
+/// Loopback until told otherwise.
+const API_LISTEN: &str = "127.0.0.1:8443";
+/// Loopback until told otherwise.
+const MEDIA_LISTEN: &str = "127.0.0.1:8080";
+/// Longest base URL of media: with `/m/`, 26 characters and `/maintenance.iso` it makes 100, which every BMC takes.
+const MEDIA_URL_MAX: usize = 100 - "/m//maintenance.iso".len() - 26;
+/// Seconds between heartbeats.
+const HEARTBEAT: u32 = 15;
+/// Heartbeats slower than this would look like silence (3 minutes).
+const HEARTBEAT_RANGE: std::ops::RangeInclusive<u32> = 1..=60;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// tracing's filter syntax.
+    pub filter: String,
+}
+
+/// A configuration that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Folder of everything the controller keeps.
+    pub state_dir: PathBuf,
+    /// Address of the API listener.
+    pub api_listen: SocketAddr,
+    /// Address of the media listener.
+    pub media_listen: SocketAddr,
+    /// URL of the API as hosts see it, without trailing slash; `None`: made of the bound address.
+    pub api_url: Option<String>,
+    /// URL of the media as BMCs see it, without trailing slash; `None`: made of the bound address.
+    pub media_url: Option<String>,
+    /// Names and addresses on the API's certificate, `api_url`'s host and loopback included.
+    pub api_names: Vec<String>,
+    /// The maintenance medium.
+    pub maintenance_iso: PathBuf,
+    /// Whether jobs may have loopback URLs.
+    pub allow_loopback: bool,
+    /// Whether machines may be marked as having a plain HTTP BMC.
+    pub allow_plain_http_bmcs: bool,
+    /// Seconds between heartbeats of a host.
+    pub heartbeat_seconds: u32,
+    /// Deadlines of the phases, before machine and recipe.
+    pub deadlines: Deadlines,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Prefix>,
+    /// What outgoing requests may reach besides ordinary addresses.
+    pub allow_outgoing: Vec<Prefix>,
+    /// Logging.
+    pub logging: Logging,
+}
+
+/// An address with prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Some address inside.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub bits: u8,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the configuration cannot be used:\n  {}", faults.join("\n  "))]
+pub struct ConfigError {
+    /// One sentence per fault: field, value, remedy.
+    pub faults: Vec<String>,
+}
+
+impl Config {
+    /// Checks the merged fragment.
+    pub fn check(merged: Fragment) -> Result<Self, ConfigError> {
+        let mut faults = Faults::default();
+        let state_dir = merged.state_dir.unwrap_or_else(|| STATE_DIR.into());
+        let api_listen = faults.address("api_listen", merged.api_listen.as_deref().unwrap_or(API_LISTEN));
+        let media_listen =
+            faults.address("media_listen", merged.media_listen.as_deref().unwrap_or(MEDIA_LISTEN));
+        let api_url = faults.url("api_url", merged.api_url.as_deref(), &["https"], api_listen);
+        let media_url = faults.url("media_url", merged.media_url.as_deref(), &["http", "https"], media_listen);
+        if let Some(text) = &media_url {
+            faults.media_url(text);
+        }
+        let mut api_names = merged.api_names.unwrap_or_default();
+        let own = api_url.as_deref().and_then(host_of).into_iter().chain([api_listen.ip().to_string()]);
+        api_names.extend(own.chain(["localhost".into(), "127.0.0.1".into(), "::1".into()]));
+        api_names.retain(|name| !name.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()));
+        api_names.sort();
+        api_names.dedup();
+        let heartbeat_seconds = merged.heartbeat_seconds.unwrap_or(HEARTBEAT);
+        if !HEARTBEAT_RANGE.contains(&heartbeat_seconds) {
+            faults.add(format!("heartbeat_seconds is {heartbeat_seconds}; give 1 to 60"));
+        }
+        let mut given = std::collections::BTreeMap::new();
+        for (phase, text) in merged.deadlines.unwrap_or_default() {
+            match schema::size::duration(&text) {
+                _ if !Deadlines::is_phase(&phase) => faults.add(format!(
+                    "deadlines.{phase} is no phase; give staging, probing, mounting, booting, installing, cleaning or job"
+                )),
+                Ok(duration) => drop(given.insert(phase, duration.as_secs())),
+                Err(error) => faults.add(format!("deadlines.{phase}: {error}")),
+            }
+        }
+        let format = match merged.log_format.as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(other) => {
+                faults.add(format!("log_format is {other:?}; give text or json"));
+                LogFormat::Text
+            }
+        };
+        let filter = merged.log_filter.unwrap_or_else(|| "info".into());
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
+            faults.add(format!("log_filter {filter:?}: {error}"));
+        }
+        let trusted_proxies = faults.prefixes("trusted_proxies", merged.trusted_proxies);
+        let allow_outgoing = faults.prefixes("allow_outgoing", merged.allow_outgoing);
+        faults.into_result()?;
+        Ok(Self {
+            maintenance_iso: merged
+                .maintenance_iso
+                .unwrap_or_else(|| state_dir.join("media").join("maintenance.iso")),
+            state_dir,
+            api_listen,
+            media_listen,
+            api_url,
+            media_url,
+            api_names,
+            allow_loopback: merged.allow_loopback.unwrap_or(false),
+            allow_plain_http_bmcs: merged.allow_plain_http_bmcs.unwrap_or(false),
+            heartbeat_seconds,
+            // No target: Windows' longer deadline is settled per job.
+            deadlines: Deadlines::default().settle("", &given, &std::collections::BTreeMap::new()),
+            trusted_proxies,
+            allow_outgoing,
+            logging: Logging { format, filter },
+        })
+    }
+
+    /// API and media URL, now that the listeners have their addresses.
+    pub fn urls(&self, api: SocketAddr, media: SocketAddr) -> (String, String) {
+        (
+            self.api_url.clone().unwrap_or_else(|| format!("https://{api}")),
+            self.media_url.clone().unwrap_or_else(|| format!("http://{media}")),
+        )
+    }
+}
+
+impl Prefix {
+    /// Whether the address lies inside.
+    pub fn holds(self, address: IpAddr) -> bool {
+        let bits = u32::from(self.bits);
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => bits == 0 || (u32::from(a) ^ u32::from(b)) >> (32 - bits) == 0,
+            (IpAddr::V6(a), IpAddr::V6(b)) => bits == 0 || (u128::from(a) ^ u128::from(b)) >> (128 - bits) == 0,
+            _ => false,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address.parse().ok()?, Some(bits.parse().ok()?)),
+            None => (text.parse().ok()?, None),
+        };
+        let most = if matches!(address, IpAddr::V4(_)) { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { address, bits })
+    }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    match Url::parse(url).ok()?.host()? {
+        Host::Domain(name) => Some(name.to_owned()),
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Ipv6(address) => Some(address.to_string()),
+    }
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, fault: String) {
+        self.0.push(fault);
+    }
+
+    fn into_result(self) -> Result<(), ConfigError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ConfigError { faults: self.0 }) }
+    }
+
+    fn address(&mut self, field: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.add(format!("{field} is {text:?}; give an IP address and port, such as 10.0.0.5:8443"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn url(&mut self, field: &str, given: Option<&str>, schemes: &[&str], listen: SocketAddr) -> Option<String> {
+        let Some(text) = given else {
+            if listen.ip().is_unspecified() {
+                self.add(format!("{field} is not set and the listener has no address of its own; set {field}"));
+            }
+            return None;
+        };
+        let wanted = format!("give {}://host:port without path, user or query", schemes.join(":// or "));
+        let fits = Url::parse(text).is_ok_and(|url| {
+            schemes.contains(&url.scheme())
+                && url.host().is_some()
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        });
+        if !fits {
+            self.add(format!("{field} is {text:?}; {wanted}"));
+        }
+        Some(text.trim_end_matches('/').to_owned())
+    }
+
+    fn media_url(&mut self, text: &str) {
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b":/.-[]".contains(&b));
+        if !plain {
+            self.add(format!("media_url is {text:?}; BMCs want lower-case letters, digits, dots and dashes only"));
+        }
+        if text.len() > MEDIA_URL_MAX {
+            self.add(format!("media_url has {} characters; {MEDIA_URL_MAX} is the most BMCs take", text.len()));
+        }
+    }
+
+    fn prefixes(&mut self, field: &str, given: Option<Vec<String>>) -> Vec<Prefix> {
+        let mut parsed = Vec::new();
+        for text in given.unwrap_or_default() {
+            match Prefix::parse(&text) {
+                Some(prefix) => parsed.push(prefix),
+                None => self.add(format!("{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8")),
+            }
+        }
+        parsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_configured_is_loopback_only() {
+        let config = Config::check(Fragment::default()).unwrap();
+        assert!(config.api_listen.ip().is_loopback() && config.media_listen.ip().is_loopback());
+        assert!(!config.allow_loopback && !config.allow_plain_http_bmcs);
+        assert_eq!(config.api_names, ["127.0.0.1", "::1", "localhost"]);
+        assert_eq!(config.maintenance_iso.to_str(), Some("/var/lib/slipway/media/maintenance.iso"));
+        let urls = config.urls("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap());
+        assert_eq!(urls, ("https://127.0.0.1:1".into(), "http://[::1]:2".into()));
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = |text: &str| Some(text.to_owned());
+        let error = Config::check(Fragment {
+            api_listen: text("localhost"),
+            media_listen: text("0.0.0.0:80"),
+            api_url: text("http://10.0.0.5/api?x"),
+            heartbeat_seconds: Some(600),
+            deadlines: Some([("lunch".into(), "1h".into()), ("booting".into(), "soon".into())].into()),
+            trusted_proxies: Some(vec!["10.0.0.0/33".into()]),
+            log_format: text("xml"),
+            log_filter: text("a=b=c"),
+            ..Fragment::default()
+        })
+        .unwrap_err();
+        insta::assert_snapshot!(error);
+    }
+
+    #[test]
+    fn a_media_url_that_some_bmc_would_refuse_is_refused() {
+        for bad in ["http://Media.example:8080", "http://media_1:80", &format!("http://{}:80", "a".repeat(60))] {
+            let given = Fragment { media_url: Some((*bad).to_owned()), ..Fragment::default() };
+            assert!(Config::check(given).is_err(), "{bad}");
+        }
+        let given = Fragment { media_url: Some("http://10.0.0.5:8080/".into()), ..Fragment::default() };
+        assert_eq!(Config::check(given).unwrap().media_url.as_deref(), Some("http://10.0.0.5:8080"));
+    }
+
+    #[test]
+    fn the_host_of_the_api_url_is_on_the_certificate() {
+        let given = Fragment {
+            api_url: Some("https://[fd00::5]:8443".into()),
+            api_listen: Some("0.0.0.0:8443".into()),
+            api_names: Some(vec!["slipway.example".into(), "localhost".into()]),
+            ..Fragment::default()
+        };
+        let names = Config::check(given).unwrap().api_names;
+        assert_eq!(names, ["127.0.0.1", "::1", "fd00::5", "localhost", "slipway.example"]);
+    }
+
+    #[test]
+    fn a_prefix_holds_what_shares_its_bits() {
+        let prefix = Prefix::parse("10.1.0.0/16").unwrap();
+        assert!(prefix.holds("10.1.255.1".parse().unwrap()) && !prefix.holds("10.2.0.1".parse().unwrap()));
+        assert!(Prefix::parse("::/0").unwrap().holds("fe80::1".parse().unwrap()));
+        assert!(!Prefix::parse("0.0.0.0/0").unwrap().holds("::1".parse().unwrap()));
+    }
+}
