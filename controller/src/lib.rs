@@ -6,3 +6,4 @@ pub mod model;
 pub mod redfish;
 pub mod site;
 pub mod store;
+pub mod workflow;

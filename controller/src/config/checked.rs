@@ -99,7 +99,8 @@ impl Config {
         let media_listen =
             faults.address("media_listen", merged.media_listen.as_deref().unwrap_or(MEDIA_LISTEN));
         let api_url = faults.url("api_url", merged.api_url.as_deref(), &["https"], api_listen);
-        let media_url = faults.url("media_url", merged.media_url.as_deref(), &["http", "https"], media_listen);
+        let media_url =
+            faults.url("media_url", merged.media_url.as_deref(), &["http", "https"], media_listen);
         if let Some(text) = &media_url {
             faults.media_url(text);
         }
@@ -174,7 +175,9 @@ impl Prefix {
         let bits = u32::from(self.bits);
         match (self.address, address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => bits == 0 || (u32::from(a) ^ u32::from(b)) >> (32 - bits) == 0,
-            (IpAddr::V6(a), IpAddr::V6(b)) => bits == 0 || (u128::from(a) ^ u128::from(b)) >> (128 - bits) == 0,
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                bits == 0 || (u128::from(a) ^ u128::from(b)) >> (128 - bits) == 0
+            }
             _ => false,
         }
     }
@@ -218,10 +221,18 @@ impl Faults {
         })
     }
 
-    fn url(&mut self, field: &str, given: Option<&str>, schemes: &[&str], listen: SocketAddr) -> Option<String> {
+    fn url(
+        &mut self,
+        field: &str,
+        given: Option<&str>,
+        schemes: &[&str],
+        listen: SocketAddr,
+    ) -> Option<String> {
         let Some(text) = given else {
             if listen.ip().is_unspecified() {
-                self.add(format!("{field} is not set and the listener has no address of its own; set {field}"));
+                self.add(format!(
+                    "{field} is not set and the listener has no address of its own; set {field}"
+                ));
             }
             return None;
         };
@@ -242,12 +253,18 @@ impl Faults {
     }
 
     fn media_url(&mut self, text: &str) {
-        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b":/.-[]".contains(&b));
+        let plain =
+            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b":/.-[]".contains(&b));
         if !plain {
-            self.add(format!("media_url is {text:?}; BMCs want lower-case letters, digits, dots and dashes only"));
+            self.add(format!(
+                "media_url is {text:?}; BMCs want lower-case letters, digits, dots and dashes only"
+            ));
         }
         if text.len() > MEDIA_URL_MAX {
-            self.add(format!("media_url has {} characters; {MEDIA_URL_MAX} is the most BMCs take", text.len()));
+            self.add(format!(
+                "media_url has {} characters; {MEDIA_URL_MAX} is the most BMCs take",
+                text.len()
+            ));
         }
     }
 
@@ -256,7 +273,9 @@ impl Faults {
         for text in given.unwrap_or_default() {
             match Prefix::parse(&text) {
                 Some(prefix) => parsed.push(prefix),
-                None => self.add(format!("{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8")),
+                None => {
+                    self.add(format!("{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8"))
+                }
             }
         }
         parsed
@@ -298,7 +317,9 @@ mod tests {
 
     #[test]
     fn a_media_url_that_some_bmc_would_refuse_is_refused() {
-        for bad in ["http://Media.example:8080", "http://media_1:80", &format!("http://{}:80", "a".repeat(60))] {
+        for bad in
+            ["http://Media.example:8080", "http://media_1:80", &format!("http://{}:80", "a".repeat(60))]
+        {
             let given = Fragment { media_url: Some((*bad).to_owned()), ..Fragment::default() };
             assert!(Config::check(given).is_err(), "{bad}");
         }

@@ -187,7 +187,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("slipway.toml");
         std::fs::write(&path, "api_listen = \"127.0.0.1:1\"\nmedia_lisen = \"x\"\n").unwrap();
-        let FileError::Toml { source, .. } = Fragment::from_file(&path).unwrap_err() else { panic!("not Toml") };
+        let FileError::Toml { source, .. } = Fragment::from_file(&path).unwrap_err() else {
+            panic!("not Toml")
+        };
         assert!(source.to_string().contains("media_lisen"), "{source}");
     }
 
@@ -216,7 +218,8 @@ mod tests {
         assert_eq!(fragment.api_names, Some(vec!["a".into(), "b".into()]));
         assert_eq!((fragment.allow_loopback, fragment.heartbeat_seconds), (Some(true), Some(5)));
         assert_eq!(fragment.media_url, None);
-        let wrong = Fragment::from_variables(|name| (name == "SLIPWAY_ALLOW_LOOPBACK").then(|| "maybe".into()));
+        let wrong =
+            Fragment::from_variables(|name| (name == "SLIPWAY_ALLOW_LOOPBACK").then(|| "maybe".into()));
         assert!(wrong.unwrap_err().to_string().contains("SLIPWAY_ALLOW_LOOPBACK"));
     }
 
