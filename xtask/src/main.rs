@@ -1,2 +1,59 @@
-//! Under construction.
-fn main() {}
+//! `cargo xtask`: the repository's chores, in Rust. It builds what people boot and runs what proves it.
+//! It is not shipped, and nothing in the product calls it.
+//!
+//! ```text
+//! packages ─▶ base ─▶ hostbin ─▶ maintenance ─▶ test / demo
+//!                 └─▶ os_image ──────────────┘
+//! ```
+
+#![allow(clippy::print_stdout)] // a program for a terminal
+
+mod base;
+mod cache;
+mod hostbin;
+mod iso;
+mod maintenance;
+mod os_image;
+mod packages;
+mod run;
+mod stage;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the Slipway repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install the distribution packages that the other chores need, listing them first.
+    Setup,
+    /// Build maintenance.iso and the netboot files into target/slipway/.
+    MaintenanceIso,
+    /// Build the Debian image that the demo and the whole-machine tests install.
+    OsImage,
+    /// Install what is missing and run every test: format, lints, unit, in-process and whole-machine.
+    Test(test::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    std::env::set_current_dir(cache::repository())?;
+    match cli.chore {
+        Chore::Setup => packages::ensure(packages::EVERYTHING),
+        Chore::MaintenanceIso => {
+            packages::ensure(packages::EVERYTHING)?;
+            maintenance::build().map(|built| println!("{}", built.iso.display()))
+        }
+        Chore::OsImage => {
+            packages::ensure(packages::EVERYTHING)?;
+            os_image::build().map(|tar| println!("{}", tar.display()))
+        }
+        Chore::Test(options) => test::run(&options),
+    }
+}
