@@ -1,0 +1,238 @@
+//! The wire to the controller: one POST per report, over TLS that trusts the site's authority and nothing else.
+//!
+//! What an answer *means* is decided purely in [`judge`]; whether to try again is [`crate::delivery`]'s business.
+
+use std::fmt;
+use std::io::Read;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schema::event::Report;
+use schema::task::TaskJob;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use ureq::http::Uri;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+
+/// A bearer token. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The token, unless its characters cannot go into a header.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits =
+            !text.is_empty() && text.len() <= TOKEN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The secret itself, for the hand-off.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Sends reports.
+pub trait Controller: Send + Sync {
+    /// Sends one report, once.
+    fn post(&self, token: &Token, report: &Report) -> Result<Reply, Unreachable>;
+}
+
+/// What the controller answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Body, at most [`ANSWER_MAX`] bytes.
+    pub body: Vec<u8>,
+}
+
+/// No answer came.
+#[derive(Debug, Error)]
+#[error("no answer from {url}")]
+pub struct Unreachable {
+    /// Where it was sent.
+    pub url: String,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why the controller cannot be spoken to at all.
+#[derive(Debug, Error)]
+pub enum AddressError {
+    /// Not a URL.
+    #[error("api_url {url:?} of job.json is not a URL")]
+    Url {
+        /// What it says.
+        url: String,
+    },
+    /// Tokens would travel in clear.
+    #[error("api_url {url} of job.json is not https://; tokens are not sent in clear")]
+    Plain {
+        /// What it says.
+        url: String,
+    },
+    /// The authority is no certificate.
+    #[error("site_ca of job.json is not a PEM certificate")]
+    Authority(#[source] ureq::Error),
+    /// There is no authority to check the controller by.
+    #[error("job.json carries no site_ca, so the controller at {url} cannot be recognised")]
+    NoAuthority {
+        /// Where the controller is.
+        url: String,
+    },
+}
+
+/// Longest token, in bytes.
+const TOKEN_MAX: usize = 4096;
+/// Longest answer read, in bytes.
+const ANSWER_MAX: u64 = 64 << 10;
+/// For one report, from connecting to the last byte of the answer.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// For the TCP and TLS handshake; a machine has several addresses to try.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// What is kept of a refusal's text, in characters.
+const TEXT_MAX: usize = 300;
+
+/// The controller of `job.json`.
+pub struct HttpController {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl HttpController {
+    /// Prepares for the controller that the job names; nothing is sent yet.
+    pub fn new(job: &TaskJob) -> Result<Self, AddressError> {
+        let host = host_of(&job.api_url).ok_or_else(|| AddressError::Url { url: job.api_url.clone() })?;
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
+        let is_tls = job.api_url.starts_with("https://");
+        if !is_tls && !is_loopback {
+            return Err(AddressError::Plain { url: job.api_url.clone() });
+        }
+        let roots = authority(job.site_ca.as_deref().unwrap_or_default())?;
+        if is_tls && roots.is_empty() {
+            return Err(AddressError::NoAuthority { url: job.api_url.clone() });
+        }
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .build();
+        let agent = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_global(Some(DEADLINE))
+            .timeout_connect(Some(CONNECT_DEADLINE))
+            .user_agent(concat!("slipway-dispatcher/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        let base = job.api_url.trim_end_matches('/');
+        let url = format!("{base}/api/v1/status-webhook/{}", percent_encoded(job.expected.serial.trim()));
+        Ok(Self { agent, url })
+    }
+
+    fn exchange(&self, token: &Token, report: &Report) -> Result<Reply, ureq::Error> {
+        let response = self
+            .agent
+            .post(&self.url)
+            .header("Authorization", format!("Bearer {}", token.reveal()))
+            .send_json(report)?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        response.into_body().into_reader().take(ANSWER_MAX).read_to_end(&mut body)?;
+        Ok(Reply { status, body })
+    }
+}
+
+impl Controller for HttpController {
+    fn post(&self, token: &Token, report: &Report) -> Result<Reply, Unreachable> {
+        self.exchange(token, report)
+            .map_err(|source| Unreachable { url: self.url.clone(), source: source.into() })
+    }
+}
+
+fn authority(pem: &str) -> Result<Vec<Certificate<'static>>, AddressError> {
+    let mut roots = Vec::new();
+    for item in ureq::tls::parse_pem(pem.as_bytes()) {
+        if let PemItem::Certificate(certificate) = item.map_err(AddressError::Authority)? {
+            roots.push(certificate);
+        }
+    }
+    Ok(roots)
+}
+
+/// The host in a URL, without the brackets of an IPv6 address.
+pub fn host_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+/// Everything but unreserved characters as `%XX` (RFC 3986 §2.3): serial numbers may hold anything.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict<T> {
+    /// Heard and kept.
+    Acknowledged(T),
+    /// Heard, and the answer is no; asking again changes nothing.
+    Refused(Refusal),
+    /// Not heard; try again.
+    Later(String),
+}
+
+/// The controller's no.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the controller refused with {status}: {text}")]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Its words, cut.
+    pub text: String,
+}
+
+/// Judges an answer. 408, 425, 429 and 5xx pass; an answer that is not understood counts as not heard.
+pub fn judge<T: DeserializeOwned>(reply: &Reply) -> Verdict<T> {
+    match reply.status {
+        200 => match serde_json::from_slice(&reply.body) {
+            Ok(answer) => Verdict::Acknowledged(answer),
+            Err(fault) => Verdict::Later(format!("the controller's answer is not understood: {fault}")),
+        },
+        408 | 425 | 429 | 500..=599 => {
+            Verdict::Later(format!("the controller answered {}: {}", reply.status, words(&reply.body)))
+        }
+        status => Verdict::Refused(Refusal { status, text: words(&reply.body) }),
+    }
+}
+
+fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Fault {
+        message: String,
+    }
+    let text = serde_json::from_slice(body)
+        .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |fault: Fault| fault.message);
+    text.chars().take(TEXT_MAX).collect()
+}
