@@ -1,11 +1,38 @@
 //! BMC client over Redfish, behind the [`Bmc`] trait. Knows nothing of jobs. Quirks are data.
+//!
+//! ```text
+//! client ─┬▶ discover ─┐
+//!         ├▶ media ────┤─▶ change, task ─▶ session ─▶ http ─▶ the BMC
+//!         ├▶ boot ─────┤                                └▶ origin, gate, tls
+//!         └▶ power ────┘
+//! pure: wire, view, classify, payload, profile, origin
+//! ```
+//! Every change is: ask, then look until it shows.
 
 mod address;
 mod bmc;
+mod boot;
+mod change;
+mod classify;
+mod client;
+mod discover;
 mod error;
+mod gate;
+mod http;
+mod media;
+mod origin;
+mod payload;
+mod power;
 mod profile;
+mod session;
+mod task;
+mod tls;
+mod view;
+mod wire;
 
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
 pub use bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
+pub use client::RedfishBmc;
 pub use error::BmcError;
 pub use profile::Waits;
+pub use tls::fetch_fingerprint;

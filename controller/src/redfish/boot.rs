@@ -1,0 +1,242 @@
+//! The one-time boot override.
+//!
+//! Which resource takes the change is a rule (settings object or system, attribute by attribute), what is sent is
+//! a plan, both pure; then it is sent, and read back until it shows. Always `Once`: lasting overrides are gone
+//! from the standard and refused by many.
+
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::change::patch;
+use super::discover::{System, missing};
+use super::error::BmcError;
+use super::media::not_observed;
+use super::profile::Profile;
+use super::session::Session;
+use super::task::Verdict;
+use super::view::Boot;
+use super::wire::Resource;
+
+const TARGET: &str = "BootSourceOverrideTarget";
+const ENABLED: &str = "BootSourceOverrideEnabled";
+const MODE: &str = "BootSourceOverrideMode";
+
+/// What an override should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    target: Option<String>,
+    enabled: &'static str,
+    mode: Option<&'static str>,
+}
+
+impl Override {
+    /// Boot once from the virtual CD, in UEFI mode where the BMC knows modes. None when no CD target is allowed.
+    pub fn once_from_cd(boot: &Boot, targets: &[String], profile: &Profile) -> Option<Self> {
+        let allowed = |target: &&&str| targets.is_empty() || targets.iter().any(|known| known == **target);
+        // A service that says nothing of its targets is taken at the standard's word.
+        let preferred = if targets.is_empty() { &["Cd"][..] } else { profile.cd_targets };
+        let target = (*preferred.iter().find(allowed)?).to_owned();
+        let knows_uefi = boot.modes.is_empty() || boot.modes.iter().any(|mode| mode == "UEFI");
+        let differs = boot.mode.as_deref().is_some_and(|mode| mode != "UEFI");
+        let mode = (boot.mode.is_some() && knows_uefi && (differs || profile.full_boot)).then_some("UEFI");
+        Some(Self { target: Some(target), enabled: "Once", mode })
+    }
+
+    /// No override.
+    pub fn none(targets: &[String]) -> Self {
+        let target = targets.iter().any(|target| target == "None").then(|| "None".to_owned());
+        Self { target, enabled: "Disabled", mode: None }
+    }
+
+    /// The attributes to send: to the settings object those it has, to the system the rest.
+    fn split(&self, settings: Option<&Boot>) -> (Map<String, Value>, Map<String, Value>) {
+        let all = [(TARGET, self.target.as_deref()), (ENABLED, Some(self.enabled)), (MODE, self.mode)];
+        let (mut there, mut here) = (Map::new(), Map::new());
+        for (key, value) in all {
+            let Some(value) = value else { continue };
+            let in_settings = settings.is_some_and(|boot| boot.present.iter().any(|name| name == key));
+            let side = if in_settings { &mut there } else { &mut here };
+            side.insert(key.to_owned(), json!(value));
+        }
+        (there, here)
+    }
+
+    /// Whether `boot` shows this override.
+    fn is_shown_by(&self, boot: &Boot) -> bool {
+        if self.enabled == "Disabled" {
+            return !boot.is_armed();
+        }
+        boot.target == self.target
+            && boot.enabled.as_deref() == Some(self.enabled)
+            && boot.mode.as_deref().is_none_or(|mode| self.mode.is_none() || mode == "UEFI")
+    }
+}
+
+/// Makes the override so, and sees it. `known` is the system as last seen.
+pub async fn set(
+    session: &Session,
+    system: &System,
+    known: Resource,
+    settings: Option<&Resource>,
+    wanted: &Override,
+) -> Result<(Boot, Resource), BmcError> {
+    let what = format!("the boot override {} on {}", wanted.target.as_deref().unwrap_or("off"), system.path);
+    let settings_boot = settings.map(|settings| Boot::read(settings.node()));
+    let (there, here) = wanted.split(settings_boot.as_ref());
+    if let (Some(path), Some(settings), false) = (&system.settings, settings, there.is_empty()) {
+        send(session, path, there, settings, &what).await?;
+    }
+    if !here.is_empty() {
+        send(session, &system.path, here, &known, &what).await?;
+    }
+    let waits = &session.endpoint.waits;
+    let began = Instant::now();
+    loop {
+        let now = session.get(&system.path).await?;
+        let boot = Boot::read(now.node());
+        if wanted.is_shown_by(&boot) {
+            return Ok((boot, now));
+        }
+        // Where the settings object takes it, the system may show the old value until the reset.
+        let mut seen = boot.shown();
+        if let Some(settings) = read_settings(session, system).await? {
+            let pending = Boot::read(settings.node());
+            if pending.enabled.is_some() && wanted.is_shown_by(&pending) {
+                return Ok((pending, now));
+            }
+            seen = format!("{seen}, pending {}", pending.shown());
+        }
+        if began.elapsed() >= waits.boot_total {
+            return Err(not_observed(session, &what, seen, waits.boot_total));
+        }
+        sleep(waits.boot_poll).await;
+    }
+}
+
+/// Reads the resource that holds settings until the next reset, where there is one.
+pub async fn read_settings(session: &Session, system: &System) -> Result<Option<Resource>, BmcError> {
+    match &system.settings {
+        Some(path) => session.find(path).await,
+        None => Ok(None),
+    }
+}
+
+/// One PATCH of the `Boot` object, again while the BMC says "not now".
+async fn send(
+    session: &Session,
+    path: &str,
+    attributes: Map<String, Value>,
+    seen: &Resource,
+    what: &str,
+) -> Result<(), BmcError> {
+    let body = json!({"Boot": attributes});
+    let waits = &session.endpoint.waits;
+    for tries in 0..=waits.busy_retries {
+        match patch(session, path, &body, seen.etag.as_deref()).await {
+            // The answer may be lost and the change made: reading back decides.
+            Ok(Verdict::Look) | Err(BmcError::Unreachable { .. }) => return Ok(()),
+            Ok(Verdict::Refused(refusal)) if refusal.passes() && tries < waits.busy_retries => {
+                sleep(waits.busy * (tries + 1)).await;
+            }
+            Ok(Verdict::Refused(refusal)) => {
+                return Err(refusal.into_error(&session.endpoint.shown(), what));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The targets a BMC allows: from the system, else from its settings.
+pub fn targets(boot: &Boot, settings: Option<&Resource>) -> Vec<String> {
+    if !boot.targets.is_empty() {
+        return boot.targets.clone();
+    }
+    settings.map(|settings| Boot::read(settings.node()).targets).unwrap_or_default()
+}
+
+/// The error for a BMC that cannot boot from a CD.
+pub fn no_cd(session: &Session, targets: &[String]) -> BmcError {
+    let what = format!("one-time boot from a virtual CD (it allows {})", targets.join(", "));
+    missing(session, what, "update its firmware, or use another transport")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile::{GENERIC, choose};
+    use super::super::wire::Node;
+    use super::*;
+
+    fn boot(json: &Value) -> Boot {
+        Boot::read(Node(json))
+    }
+
+    #[test]
+    fn the_plan_is_minimal_and_follows_what_the_bmc_allows() {
+        let supermicro = choose(Some("Supermicro"), None);
+        let uefi = json!({"Boot": {"BootSourceOverrideMode": "UEFI"}});
+        let legacy = json!({"Boot": {"BootSourceOverrideMode": "Legacy"}});
+        let modeless = json!({"Boot": {}});
+        for (state, allowed, profile, wanted) in [
+            (&uefi, vec![], &GENERIC, Some(("Cd", None))),
+            (&uefi, vec!["None", "Cd", "UsbCd"], &GENERIC, Some(("Cd", None))),
+            (&uefi, vec!["None", "UsbCd"], &GENERIC, Some(("UsbCd", None))),
+            (&uefi, vec!["None", "Pxe"], &GENERIC, None),
+            (&legacy, vec!["Cd"], &GENERIC, Some(("Cd", Some("UEFI")))),
+            (&modeless, vec!["Cd"], supermicro, Some(("Cd", None))),
+            (&uefi, vec!["Cd", "UsbCd"], supermicro, Some(("UsbCd", Some("UEFI")))),
+        ] {
+            let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
+            let got = Override::once_from_cd(&boot(state), &allowed, profile);
+            let got = got.as_ref().map(|plan| (plan.target.as_deref().unwrap(), plan.mode));
+            assert_eq!(got, wanted, "{state} {allowed:?} {}", profile.name);
+        }
+    }
+
+    #[test]
+    fn attributes_go_to_the_settings_object_only_where_it_has_them() {
+        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI") };
+        let partial = boot(&json!({"Boot": {"BootSourceOverrideTarget": null, "BootOrder": []}}));
+        let (there, here) = plan.split(Some(&partial));
+        assert_eq!(Value::from(there), json!({"BootSourceOverrideTarget": "Cd"}));
+        assert_eq!(
+            Value::from(here),
+            json!({"BootSourceOverrideEnabled": "Once", "BootSourceOverrideMode": "UEFI"})
+        );
+        let (there, here) = plan.split(None);
+        assert!(there.is_empty() && here.len() == 3);
+    }
+
+    #[test]
+    fn an_override_is_off_when_it_is_disabled_or_points_nowhere() {
+        for (state, armed) in [
+            (
+                json!({"Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "Pxe"}}),
+                false,
+            ),
+            (
+                json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "None"}}),
+                false,
+            ),
+            (json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"}}), true),
+            (
+                json!({"Boot": {"BootSourceOverrideEnabled": "Continuous", "BootSourceOverrideTarget": "Pxe"}}),
+                true,
+            ),
+            (json!({}), false),
+        ] {
+            assert_eq!(boot(&state).is_armed(), armed, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_mode_that_flipped_to_legacy_is_not_what_was_asked() {
+        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI") };
+        let state = |mode: &str| {
+            boot(&json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd",
+                "BootSourceOverrideMode": mode}}))
+        };
+        assert!(plan.is_shown_by(&state("UEFI")));
+        assert!(!plan.is_shown_by(&state("Legacy")));
+    }
+}

@@ -1,0 +1,312 @@
+//! One BMC endpoint: sends one request, reads one answer.
+//!
+//! It holds the manners that keep weak BMCs alive and credentials at home: no proxies, no redirects, no
+//! compression, no kept connections, bounded answers, deadlines, one change and two reads in flight per BMC
+//! (shared by everybody in this process), and every link checked to lead back to this very endpoint.
+//! It knows no resources and no sessions; what an answer means is decided above.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{
+    ACCEPT, CONNECTION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER,
+};
+use serde_json::Value;
+use url::Url;
+
+use super::address::{BmcAddress, TlsTrust};
+use super::error::BmcError;
+use super::gate::Gate;
+use super::origin::{broken, origin_of, path_on, shown};
+use super::profile::Waits;
+use super::tls::{Seen, fetch_fingerprint, is_certificate_fault, pinned_config};
+use super::wire::{Body, Resource};
+
+/// Largest answer read. A full expanded collection of a big server is well under 1 MiB.
+const ANSWER_LIMIT: usize = 4 << 20;
+/// Longest pause taken on a BMC's `Retry-After` before a request is sent again.
+const RETRY_AFTER_MOST: Duration = Duration::from_secs(30);
+/// How often a change refused with 429 or 503 and a `Retry-After` is sent again.
+const CHANGE_RETRIES: u32 = 3;
+/// Whole-request deadline as a multiple of the deadline between two pieces.
+const WHOLE_REQUEST: u32 = 2;
+
+/// What is done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Reads.
+    Get,
+    /// Calls an action, makes a member.
+    Post,
+    /// Changes attributes.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What to do.
+    pub verb: Verb,
+    /// Path on this endpoint, as [`Endpoint::path`] gives it.
+    pub path: &'a str,
+    /// JSON to send.
+    pub body: Option<&'a Value>,
+    /// `If-Match`.
+    pub if_match: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// A request without body.
+    pub fn bare(verb: Verb, path: &'a str) -> Self {
+        Self { verb, path, body: None, if_match: None }
+    }
+}
+
+/// One answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Its body.
+    pub body: Body,
+    etag: Option<String>,
+    /// `Location`, unchecked.
+    pub location: Option<String>,
+    /// `Retry-After`, bounded.
+    pub retry_after: Option<Duration>,
+    /// `X-Auth-Token`.
+    pub token: Option<HeaderValue>,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The resource in it, when the body is a JSON object.
+    pub fn resource(self) -> Option<Resource> {
+        match self.body {
+            Body::Json(json) if json.is_object() => Some(Resource::new(json, self.etag.as_deref())),
+            _ => None,
+        }
+    }
+}
+
+/// A link that leads away from its endpoint, or an answer too long to read.
+#[derive(Debug, thiserror::Error)]
+pub enum Oddity {
+    /// Following it would hand our credentials to somebody else.
+    #[error("the link {0} leads away from this BMC")]
+    ForeignLink(String),
+    /// No JSON object where a resource was asked for.
+    #[error("the answer is no JSON object but: {0}")]
+    NoResource(String),
+    /// Beyond what is read.
+    #[error("the answer is longer than 4 MiB")]
+    TooLong,
+}
+
+/// One BMC's address with a client for it.
+#[derive(Debug)]
+pub struct Endpoint {
+    origin: Url,
+    client: reqwest::Client,
+    gate: Arc<Gate>,
+    requests: AtomicU32,
+    seen: Seen,
+    pinned: bool,
+    /// How long to wait for what.
+    pub waits: Waits,
+}
+
+impl Endpoint {
+    /// Checks the address and prepares a client; sends nothing.
+    pub fn new(address: &BmcAddress, waits: Waits) -> Result<Self, BmcError> {
+        let origin = origin_of(&address.url)?;
+        let refused = |reason: &str| BmcError::Address { url: shown(&origin), reason: reason.into() };
+        if origin.scheme() == "http" && !address.plain_http_allowed {
+            return Err(refused(
+                "plain http sends the password in the clear; use https:// or allow it for this machine",
+            ));
+        }
+        // Other rooms install the same provider; whoever comes second changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let seen = Seen::default();
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .connect_timeout(waits.connect)
+            .read_timeout(waits.read)
+            .timeout(waits.read * WHOLE_REQUEST)
+            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
+            .default_headers(manners());
+        let mut pinned = false;
+        match &address.tls {
+            TlsTrust::Pinned(pin) => {
+                pinned = true;
+                builder = builder.tls_backend_preconfigured(pinned_config(Some(*pin), seen.clone())?);
+            }
+            TlsTrust::SystemRoots => {}
+            TlsTrust::Authorities(pem) => {
+                let authorities = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                    .ok()
+                    .filter(|bundle| !bundle.is_empty())
+                    .ok_or_else(|| refused("its certificate authorities are not PEM certificates"))?;
+                builder = builder.tls_certs_only(authorities);
+            }
+        }
+        let client = builder.build().map_err(|source| broken(&origin, source))?;
+        let gate = Gate::of(&origin);
+        Ok(Self { client, gate, requests: AtomicU32::new(0), seen, pinned, waits, origin })
+    }
+
+    /// scheme://host:port, for people.
+    pub fn shown(&self) -> String {
+        shown(&self.origin)
+    }
+
+    /// Requests sent so far.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The path a link leads to on this endpoint.
+    ///
+    /// # Errors
+    /// `Nonsense` when it leads anywhere else.
+    pub fn path(&self, link: &str) -> Result<String, BmcError> {
+        path_on(&self.origin, link)
+            .ok_or_else(|| self.nonsense(format!("the link {link}"), Oddity::ForeignLink(link.to_owned())))
+    }
+
+    /// Sends a request, and again where that is harmless: reads after a broken connection or a 5xx, changes only
+    /// when the BMC itself says when to come back.
+    pub async fn send(
+        &self,
+        ask: Ask<'_>,
+        login: Option<&(HeaderName, HeaderValue)>,
+    ) -> Result<Answer, BmcError> {
+        let (mut breaks, mut tries) = (0, 0);
+        loop {
+            let pause = match self.send_once(ask, login).await {
+                Ok(answer) => {
+                    let again = match ask.verb {
+                        Verb::Get => answer.status == 429 || (answer.status >= 500 && answer.status != 501),
+                        _ => matches!(answer.status, 429 | 503) && answer.retry_after.is_some(),
+                    };
+                    let most = if ask.verb == Verb::Get { self.waits.read_retries } else { CHANGE_RETRIES };
+                    if !again || tries == most {
+                        return Ok(answer);
+                    }
+                    tries += 1;
+                    answer.retry_after.unwrap_or(self.waits.retry)
+                }
+                Err(error @ BmcError::Unreachable { .. }) => {
+                    if ask.verb != Verb::Get || breaks == self.waits.connect_retries {
+                        return Err(error);
+                    }
+                    breaks += 1;
+                    self.waits.retry
+                }
+                Err(error) => return Err(error),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn send_once(
+        &self,
+        ask: Ask<'_>,
+        login: Option<&(HeaderName, HeaderValue)>,
+    ) -> Result<Answer, BmcError> {
+        let lane = if ask.verb == Verb::Get { &self.gate.reads } else { &self.gate.changes };
+        let _permit = lane.acquire().await.map_err(|source| broken(&self.origin, source))?;
+        let url = self.origin.join(ask.path).map_err(|source| broken(&self.origin, source))?;
+        let method = match ask.verb {
+            Verb::Get => reqwest::Method::GET,
+            Verb::Post => reqwest::Method::POST,
+            Verb::Patch => reqwest::Method::PATCH,
+            Verb::Delete => reqwest::Method::DELETE,
+        };
+        let mut request = self.client.request(method, url);
+        if let Some((name, value)) = login {
+            request = request.header(name, value);
+        }
+        if let Some(tag) = ask.if_match.and_then(|tag| HeaderValue::from_str(tag).ok()) {
+            request = request.header(IF_MATCH, tag);
+        }
+        if let Some(body) = ask.body {
+            request = request.json(body);
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(source) => return Err(self.transport(source).await),
+        };
+        let headers = response.headers();
+        let text =
+            |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            body: Body::Empty,
+            etag: text(ETAG),
+            location: text(LOCATION),
+            retry_after: text(RETRY_AFTER)
+                .and_then(|value| retry_after(&value, jiff::Timestamp::now()))
+                .map(|pause| pause.min(RETRY_AFTER_MOST)),
+            token: headers.get("x-auth-token").cloned(),
+        };
+        let mut bytes = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) if bytes.len() + piece.len() > ANSWER_LIMIT => {
+                    return Err(self.nonsense(ask.path, Oddity::TooLong));
+                }
+                Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(source) => return Err(self.transport(source).await),
+            }
+        }
+        answer.body = Body::read(&bytes);
+        tracing::debug!(bmc = %self.shown(), verb = ?ask.verb, path = ask.path, status = answer.status, "redfish");
+        Ok(answer)
+    }
+
+    async fn transport(&self, source: reqwest::Error) -> BmcError {
+        if !is_certificate_fault(&source) {
+            return broken(&self.origin, source.without_url());
+        }
+        let found =
+            if self.pinned { self.seen.get() } else { fetch_fingerprint(self.origin.as_str()).await.ok() };
+        let found = found.map_or_else(|| "(not shown again)".to_owned(), |found| found.to_string());
+        BmcError::Certificate { endpoint: self.shown(), found }
+    }
+
+    /// An answer that cannot be read.
+    pub fn nonsense(&self, what: impl Into<String>, source: Oddity) -> BmcError {
+        BmcError::Nonsense { endpoint: self.shown(), what: what.into(), source: source.into() }
+    }
+}
+
+fn manners() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert("odata-version", HeaderValue::from_static("4.0"));
+    // Some BMCs drop idle connections without a word and fail the next, unrelated call.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers
+}
+
+/// Reads `Retry-After`: seconds, or an HTTP date.
+fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value.trim()).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}

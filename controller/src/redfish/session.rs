@@ -1,0 +1,241 @@
+//! Who we are to a BMC, from the first request to the last.
+//!
+//! A session is made on first need at `Links.Sessions`, used until the BMC forgets it (then made once more), and
+//! deleted at the end: session tables are small and a leaked one locks operators out. Basic authentication is
+//! used only where the service has no sessions at all, never because a request broke, and never again once a
+//! session has worked.
+//!
+//! [`Session`] is also what the rest of this room talks through: read, change, call, remove.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::address::Credentials;
+use super::classify::{Kind, Refusal};
+use super::error::BmcError;
+use super::http::{Answer, Ask, Endpoint, Oddity, Verb};
+use super::view::ServiceRoot;
+use super::wire::Resource;
+
+/// Where every Redfish service begins.
+const ROOT: &str = "/redfish/v1/";
+/// For giving a session back; nobody waits longer for it.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// Longest excerpt of an unreadable answer in an error.
+const EXCERPT: usize = 200;
+
+type Login = (HeaderName, HeaderValue);
+
+/// An endpoint with our login.
+#[derive(Debug)]
+pub struct Session {
+    /// Where requests go.
+    pub endpoint: Arc<Endpoint>,
+    credentials: Credentials,
+    root: OnceCell<ServiceRoot>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    login: Option<Login>,
+    /// Where the session is to be deleted.
+    location: Option<String>,
+    /// Grows with every login, so that two requests refused together log in once.
+    generation: u64,
+    /// Whether a session ever worked here.
+    worked: bool,
+}
+
+impl Session {
+    /// A session that is made when first needed.
+    pub fn new(endpoint: Arc<Endpoint>, credentials: Credentials) -> Self {
+        Self { endpoint, credentials, root: OnceCell::new(), state: Mutex::default() }
+    }
+
+    /// The service root, read once, without credentials where the BMC allows that.
+    pub async fn root(&self) -> Result<&ServiceRoot, BmcError> {
+        self.root
+            .get_or_try_init(|| async {
+                let ask = Ask::bare(Verb::Get, ROOT);
+                let mut answer = self.endpoint.send(ask, None).await?;
+                if answer.status == 401 {
+                    let basic = self.basic()?;
+                    answer = self.endpoint.send(ask, Some(&basic)).await?;
+                    if answer.status == 401 {
+                        return Err(self.refused_login());
+                    }
+                }
+                let root = self.resource(answer, "the service root")?;
+                Ok(ServiceRoot::read(root.node()))
+            })
+            .await
+    }
+
+    /// Reads a resource.
+    pub async fn get(&self, path: &str) -> Result<Resource, BmcError> {
+        let answer = self.send(Ask::bare(Verb::Get, path)).await?;
+        self.resource(answer, path)
+    }
+
+    /// Reads a resource that may not be there.
+    pub async fn find(&self, path: &str) -> Result<Option<Resource>, BmcError> {
+        let answer = self.send(Ask::bare(Verb::Get, path)).await?;
+        if matches!(answer.status, 404 | 405 | 410) {
+            return Ok(None);
+        }
+        self.resource(answer, path).map(Some)
+    }
+
+    /// Calls an action.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer, BmcError> {
+        self.send(Ask { verb: Verb::Post, path, body: Some(body), if_match: None }).await
+    }
+
+    /// Sends any request with our login; logs in once more when the BMC no longer knows us. Any other status is
+    /// the caller's to judge.
+    pub async fn send(&self, ask: Ask<'_>) -> Result<Answer, BmcError> {
+        let (login, generation) = self.login(0).await?;
+        let answer = self.endpoint.send(ask, Some(&login)).await?;
+        if !forgets_us(&answer) {
+            return Ok(answer);
+        }
+        if login.0 == AUTHORIZATION {
+            return Err(self.refused_login());
+        }
+        let (login, _) = self.login(generation).await?;
+        let answer = self.endpoint.send(ask, Some(&login)).await?;
+        if answer.status == 401 { Err(self.refused_login()) } else { Ok(answer) }
+    }
+
+    /// Gives the session back. A second call finds nothing to do; a later request logs in again.
+    pub async fn close(&self) {
+        let (login, location) = {
+            let mut state = self.state.lock().await;
+            (state.login.take(), state.location.take())
+        };
+        if let (Some(login), Some(location)) = (login, location) {
+            goodbye(&self.endpoint, &login, &location).await;
+        }
+    }
+
+    /// The present login, made anew when it is not younger than `refused`.
+    async fn login(&self, refused: u64) -> Result<(Login, u64), BmcError> {
+        let root = self.root().await?;
+        let mut state = self.state.lock().await;
+        if let Some(login) = state.login.clone() {
+            if state.generation > refused {
+                return Ok((login, state.generation));
+            }
+            state.login = None;
+            state.location = None;
+        }
+        let made = match &root.sessions {
+            Some(link) => self.make(&self.endpoint.path(link)?).await?,
+            None => None,
+        };
+        let login = match made {
+            Some((token, location)) => {
+                state.worked = true;
+                state.location = location;
+                (HeaderName::from_static("x-auth-token"), token)
+            }
+            None if state.worked => return Err(self.refused_login()),
+            None => self.basic()?,
+        };
+        state.generation += 1;
+        state.login = Some(login.clone());
+        Ok((login, state.generation))
+    }
+
+    /// POSTs a session: token and where to delete it, or none when the service has no sessions.
+    async fn make(&self, path: &str) -> Result<Option<(HeaderValue, Option<String>)>, BmcError> {
+        let password = self.credentials.password.reveal();
+        let body = json!({"UserName": self.credentials.user, "Password": password});
+        let ask = Ask { verb: Verb::Post, path, body: Some(&body), if_match: None };
+        let answer = self.endpoint.send(ask, None).await?;
+        if answer.is_success() {
+            let Some(mut token) = answer.token else {
+                return Err(self.endpoint.nonsense(
+                    "the login",
+                    Oddity::NoResource("a success without an X-Auth-Token header".into()),
+                ));
+            };
+            token.set_sensitive(true);
+            // A foreign Location cannot be deleted later; the session then ends by its own timeout.
+            let location = answer.location.and_then(|link| self.endpoint.path(&link).ok());
+            return Ok(Some((token, location)));
+        }
+        if matches!(answer.status, 404 | 405 | 501) {
+            return Ok(None);
+        }
+        let mut refusal = Refusal::read(answer.status, &answer.body);
+        match refusal.kind {
+            Kind::NoSession | Kind::Forbidden => Err(self.refused_login()),
+            _ => {
+                // Some services quote the request they refuse.
+                if !password.is_empty() {
+                    refusal.text = refusal.text.replace(password, "***");
+                }
+                Err(refusal.into_error(&self.endpoint.shown(), "the login"))
+            }
+        }
+    }
+
+    fn basic(&self) -> Result<Login, BmcError> {
+        let pair = format!("{}:{}", self.credentials.user, self.credentials.password.reveal());
+        let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        let mut value = HeaderValue::from_str(&text).map_err(|_| self.refused_login())?;
+        value.set_sensitive(true);
+        Ok((AUTHORIZATION, value))
+    }
+
+    fn refused_login(&self) -> BmcError {
+        BmcError::Credentials { endpoint: self.endpoint.shown() }
+    }
+
+    /// The resource in an answer, or why there is none.
+    pub fn resource(&self, answer: Answer, what: &str) -> Result<Resource, BmcError> {
+        if !answer.is_success() {
+            let refusal = Refusal::read(answer.status, &answer.body);
+            return Err(refusal.into_error(&self.endpoint.shown(), format!("reading {what}")));
+        }
+        let excerpt = answer.body.plain(EXCERPT).unwrap_or_else(|| "nothing".into());
+        answer.resource().ok_or_else(|| self.endpoint.nonsense(what, Oddity::NoResource(excerpt)))
+    }
+}
+
+/// Whether an answer says that our session is gone. A bare 403 does not: it may be a missing right.
+fn forgets_us(answer: &Answer) -> bool {
+    answer.status == 401
+        || (answer.status == 403 && Refusal::read(answer.status, &answer.body).kind == Kind::NoSession)
+}
+
+async fn goodbye(endpoint: &Endpoint, login: &Login, location: &str) {
+    let ask = Ask::bare(Verb::Delete, location);
+    match tokio::time::timeout(GOODBYE, endpoint.send(ask, Some(login))).await {
+        Ok(Ok(answer)) if answer.is_success() || answer.status == 401 || answer.status == 404 => {}
+        Ok(Ok(answer)) => {
+            tracing::warn!(bmc = %endpoint.shown(), status = answer.status, "the BMC kept our session");
+        }
+        Ok(Err(error)) => tracing::warn!(bmc = %endpoint.shown(), %error, "our session was not given back"),
+        Err(_) => tracing::warn!(bmc = %endpoint.shown(), "our session was not given back in 10 s"),
+    }
+}
+
+impl Drop for Session {
+    /// Last resort for a session nobody closed: gives it back in the background where a runtime is left.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let (Some(login), Some(location)) = (state.login.take(), state.location.take()) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let endpoint = Arc::clone(&self.endpoint);
+            runtime.spawn(async move { goodbye(&endpoint, &login, &location).await });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether a BMC's certificate is the one we trust.
+//!
+//! BMCs sign their own certificates, often with a wrong name and a wrong clock, so the usual trust is a pin:
+//! the SHA-256 of the certificate seen when the machine was added. The pin replaces names and dates, never the
+//! proof that the peer holds the key: handshake signatures are always checked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::address::Fingerprint;
+use super::error::BmcError;
+use super::origin::{broken, origin_of, shown};
+
+/// For the whole of one look at a certificate.
+const LOOK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reads the fingerprint of the certificate a BMC shows, sending it nothing else: for trust on first use.
+///
+/// # Errors
+/// `Address` for an URL that is not HTTPS; `Unreachable` when there is no TLS server there.
+pub async fn fetch_fingerprint(url: &str) -> Result<Fingerprint, BmcError> {
+    let origin = origin_of(url)?;
+    if origin.scheme() != "https" {
+        return Err(BmcError::Address {
+            url: shown(&origin),
+            reason: "only https:// has a certificate to pin".into(),
+        });
+    }
+    let looked = tokio::time::timeout(LOOK_DEADLINE, look(&origin));
+    looked.await.unwrap_or_else(|_| Err(broken(&origin, "no certificate within 30 s")))
+}
+
+async fn look(origin: &Url) -> Result<Fingerprint, BmcError> {
+    let host = origin.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = origin.port_or_known_default().unwrap_or(443);
+    let name = ServerName::try_from(host.clone()).map_err(|source| broken(origin, source))?;
+    let seen = Seen::default();
+    let config = pinned_config(None, seen.clone())?;
+    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|source| broken(origin, source))?;
+    // The verifier refuses every certificate, so that the handshake ends as soon as it was shown.
+    let ended = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.err();
+    match (seen.get(), ended) {
+        (Some(found), _) => Ok(found),
+        (None, Some(source)) => Err(broken(origin, source)),
+        (None, None) => Err(broken(origin, "the handshake ended without a certificate")),
+    }
+}
+
+/// The certificate a peer showed last, for error texts.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<Option<Fingerprint>>>);
+
+impl Seen {
+    /// What was shown, if anything was.
+    pub fn get(&self) -> Option<Fingerprint> {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set(&self, found: Fingerprint) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found);
+    }
+}
+
+/// A TLS client that trusts exactly `pin`; without a pin it trusts nobody and only notes what it saw.
+pub fn pinned_config(pin: Option<Fingerprint>, seen: Seen) -> Result<ClientConfig, BmcError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(Pin { wanted: pin, seen, provider: provider.clone() });
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|source| BmcError::Nonsense {
+        endpoint: "(none yet)".into(),
+        what: "setting up TLS".into(),
+        source: source.into(),
+    })?;
+    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+/// SHA-256 of a certificate.
+pub fn fingerprint(certificate: &[u8]) -> Fingerprint {
+    Fingerprint(Sha256::digest(certificate).into())
+}
+
+#[derive(Debug)]
+struct Pin {
+    wanted: Option<Fingerprint>,
+    seen: Seen,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found = fingerprint(end_entity);
+        self.seen.set(found);
+        if self.wanted == Some(found) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether a transport error says that the certificate was not believed.
+pub fn is_certificate_fault(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
+            return true;
+        }
+        // An io::Error hides what it wraps from `source()`.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| is_certificate_fault(inner)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
