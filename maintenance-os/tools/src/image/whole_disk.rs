@@ -1,0 +1,106 @@
+//! What a whole-disk image needs besides its bytes: the backup GPT belongs at the end of this disk, not of
+//! the one it was made on, and a config drive is added behind it where the recipe brings cloud-init data.
+//! Growing the image's own partitions is left to the image (cloud-init's growpart), which knows what is in
+//! them; the config drive at the very end leaves all other room to it.
+
+use schema::layout::{CONFIG_DRIVE_BYTES, CONFIG_DRIVE_LABEL, Role, SolvedPartition, type_guid};
+use schema::recipe::Format;
+
+use super::pour::{self, Meter};
+use super::{ImageError, fetch};
+use crate::disk::Disk;
+use crate::handoff::{Handoff, PartitionRecord, PartitionTable};
+use crate::ids::Seed;
+use crate::lsblk;
+use crate::manifest::Manifest;
+use crate::partition::{mkfs, parse_blkid, partition_path, settle};
+use crate::plan::{Action, Command};
+use crate::runner::Runner;
+
+/// Number that the config drive's names are derived from; its number in the image's table is known later.
+const CONFIG_DRIVE_NAME: u32 = 0;
+
+/// Writes the image to the disk and fits its table to the disk.
+pub fn write(
+    handoff: &Handoff,
+    runner: &mut dyn Runner,
+    source: &dyn fetch::Source,
+    manifest: &Manifest,
+    disk: &Disk,
+    mut table: PartitionTable,
+    meter: &mut Meter<'_>,
+) -> Result<(), ImageError> {
+    let Some(layer) = manifest.layers.first() else { return Ok(()) };
+    let written = pour::onto_disk(source, layer, &disk.path, disk.size_bytes, meter)?;
+    runner.say(&format!("{written} bytes written to {}", disk.path));
+
+    let probe = Command::new("blkid").args(["--probe", "--output", "export", &disk.path]).tries(3);
+    let kind = parse_blkid(&runner.output(&probe)?).get("PTTYPE").cloned().unwrap_or_default();
+    let config_drive = handoff.layout.config_drive;
+    if kind != "gpt" {
+        return if config_drive { Err(ImageError::NotGpt { found: kind }) } else { Ok(()) };
+    }
+    let seed = Seed::new(&handoff.job.job_id, handoff.job.attempt);
+    let guid = seed.partition(CONFIG_DRIVE_NAME);
+    runner.run_actions(&fit(disk, config_drive.then_some(guid.as_str())))?;
+    if config_drive {
+        let record = find(runner, disk, &guid, &seed)?;
+        let path = partition_path(&disk.path, record.solved.number);
+        let actions: Vec<Action> = mkfs(&record, &path, disk.sector_bytes).into_iter().collect();
+        runner.run_actions(&actions)?;
+        table.partitions = vec![record];
+        handoff.write_partitions(&table)?;
+    }
+    Ok(())
+}
+
+/// Moves the backup GPT to the end of the disk, and adds the config drive in front of it.
+pub fn fit(disk: &Disk, config_drive: Option<&str>) -> Vec<Action> {
+    let mut actions =
+        vec![Action::Run(Command::new("sgdisk").args(["--move-second-header", &disk.path]).tries(3))];
+    if let Some(guid) = config_drive {
+        // Partition 0: the next free number, and then the one just made.
+        actions.push(Action::Run(Command::new("sgdisk").args([
+            format!("--new=0:-{}M:0", CONFIG_DRIVE_BYTES >> 20),
+            format!("--typecode=0:{}", type_guid::BASIC_DATA),
+            format!("--partition-guid=0:{guid}"),
+            format!("--change-name=0:{CONFIG_DRIVE_LABEL}"),
+            disk.path.clone(),
+        ])));
+    }
+    actions.push(settle());
+    actions.push(Action::Run(Command::new("partx").args(["--update", &disk.path]).tries(3)));
+    actions.push(settle());
+    actions
+}
+
+/// The config drive among the partitions that the disk has now.
+fn find(
+    runner: &mut dyn Runner,
+    disk: &Disk,
+    guid: &str,
+    seed: &Seed,
+) -> Result<PartitionRecord, ImageError> {
+    let now = lsblk::disks(runner)?;
+    let nodes = now.iter().filter(|now| now.path == disk.path).flat_map(|disk| &disk.nodes);
+    let missing = || ImageError::NoConfigDrive { disk: disk.path.clone() };
+    let node = nodes.into_iter().find(|node| node.partuuid.as_deref() == Some(guid)).ok_or_else(missing)?;
+    let digits = node.path.as_str();
+    let at = digits.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
+    let number = digits[at..].parse().map_err(|_| missing())?;
+    Ok(PartitionRecord {
+        partuuid: guid.to_owned(),
+        uuid: seed.filesystem(CONFIG_DRIVE_NAME, Format::Vfat),
+        solved: SolvedPartition {
+            number,
+            start_bytes: node.start_bytes.ok_or_else(missing)?,
+            size_bytes: node.size_bytes,
+            type_guid: type_guid::BASIC_DATA.to_owned(),
+            name: CONFIG_DRIVE_LABEL.to_owned(),
+            format: Format::Vfat,
+            label: Some(CONFIG_DRIVE_LABEL.to_owned()),
+            mountpoint: None,
+            role: Role::ConfigDrive,
+        },
+    })
+}
