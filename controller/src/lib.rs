@@ -6,4 +6,5 @@ pub mod model;
 pub mod redfish;
 pub mod site;
 pub mod store;
+pub mod telemetry;
 pub mod workflow;
