@@ -4,6 +4,7 @@ pub mod config;
 pub mod media;
 pub mod model;
 pub mod redfish;
+pub mod registry;
 pub mod site;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,161 @@
+//! `GET`, `HEAD` and `DELETE /v2/<name>/blobs/<digest>`, with ranges.
+//!
+//! Content is read in large pieces on blocking threads, one piece ahead of the one being sent; no more is ever held.
+
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+use axum::{
+    body::Body,
+    http::{HeaderName, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::task::JoinHandle;
+
+use super::{
+    auth::Action,
+    call::Call,
+    digest::Digest,
+    error::RegistryError,
+    index::Removed,
+    name::{Repository, shown},
+    range::{Wanted, wanted},
+};
+
+/// How much is read at once. Smaller pieces cost system calls, larger ones memory per client.
+const PIECE: u64 = 512 * 1024;
+/// Names the content in Docker's way.
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Content under a digest never changes.
+const FOREVER: &str = "max-age=31536000, immutable";
+
+pub(super) async fn serve(
+    call: &Call,
+    repository: Repository,
+    digest: Digest,
+) -> Result<Response, RegistryError> {
+    match *call.method() {
+        Method::GET | Method::HEAD => get(call, repository, digest).await,
+        Method::DELETE => delete(call, repository, digest).await,
+        _ => Err(call.method_error("GET, HEAD, DELETE")),
+    }
+}
+
+async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Response, RegistryError> {
+    call.admit(&repository, Action::Pull).await?;
+    let name = digest.clone();
+    let (file, size) = call
+        .registry()
+        .blocking(move |registry| {
+            let opened = if registry.index.holds_blob(&repository, &digest)? {
+                registry.store.open_blob(&digest)?
+            } else {
+                None
+            };
+            opened.ok_or(RegistryError::BlobUnknown { repository, digest })
+        })
+        .await?;
+
+    let tag = etag(&name);
+    if call.header(&header::IF_NONE_MATCH).is_some_and(|held| matches_tag(held, &tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    // If-Range: a range only of the content that the client already has a part of.
+    let same = call.header(&header::IF_RANGE).is_none_or(|held| held == tag);
+    let range = call.header(&header::RANGE).filter(|_| same);
+    let (status, first, length) = match range.map(|text| (text, wanted(text, size))) {
+        None | Some((_, Wanted::Whole)) => (StatusCode::OK, 0, size),
+        Some((_, Wanted::Part { first, last })) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Some((text, Wanted::Unsatisfiable)) => {
+            return Err(RegistryError::BlobRange { range: shown(text), digest: name, size });
+        }
+    };
+    let body = if *call.method() == Method::HEAD { Body::empty() } else { content(file, first, length) };
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, FOREVER.to_owned()),
+        (CONTENT_DIGEST, name.to_string()),
+    ];
+    let mut response = (status, headers, body).into_response();
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(value) = format!("bytes {first}-{}/{size}", first + length - 1).parse()
+    {
+        response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+async fn delete(call: &Call, repository: Repository, digest: Digest) -> Result<Response, RegistryError> {
+    call.admit(&repository, Action::Delete).await?;
+    call.registry()
+        .blocking(move |registry| match registry.index.unlink_blob(&repository, &digest, registry.now())? {
+            Removed::Yes => Ok(StatusCode::ACCEPTED.into_response()),
+            Removed::Unknown => Err(RegistryError::BlobUnknown { repository, digest }),
+            Removed::Pinned(owner) => Err(RegistryError::Pinned { digest, owner }),
+        })
+        .await
+}
+
+/// The entity tag of content: its digest, strong.
+pub(super) fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+/// Whether an `If-None-Match` names this tag.
+pub(super) fn matches_tag(header: &str, tag: &str) -> bool {
+    header.split(',').map(|held| held.trim().trim_start_matches("W/")).any(|held| held == tag || held == "*")
+}
+
+struct Reader {
+    ahead: JoinHandle<(File, io::Result<Vec<u8>>)>,
+    next: u64,
+    end: u64,
+}
+
+/// A body of `length` bytes of a file from `first`. A file that ends early breaks the connection, so that nobody takes
+/// the part for the whole.
+fn content(file: File, first: u64, length: u64) -> Body {
+    let end = first + length;
+    let start = (length > 0).then(|| Reader { ahead: read(file, first, end), next: first, end });
+    Body::from_stream(stream::try_unfold(start, |reader| async move {
+        let Some(Reader { ahead, next, end }) = reader else { return Ok::<_, io::Error>(None) };
+        let (file, piece) = ahead.await.map_err(io::Error::other)?;
+        let piece = piece?;
+        let next = next + piece.len() as u64;
+        let rest = (next < end).then(|| Reader { ahead: read(file, next, end), next, end });
+        Ok(Some((Bytes::from(piece), rest)))
+    }))
+}
+
+fn read(file: File, from: u64, end: u64) -> JoinHandle<(File, io::Result<Vec<u8>>)> {
+    tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; usize::try_from(PIECE.min(end - from)).unwrap_or_default()];
+        let done = file.read_exact_at(&mut piece, from);
+        (file, done.map(|()| piece))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_if_none_match_may_list_several_tags() {
+        let tag = "\"sha256:a\"";
+        for (header, expected) in [
+            ("\"sha256:a\"", true),
+            ("\"x\", \"sha256:a\"", true),
+            ("W/\"sha256:a\"", true),
+            ("*", true),
+            ("sha256:a", false),
+            ("\"sha256:ab\"", false),
+            ("", false),
+        ] {
+            assert_eq!(matches_tag(header, tag), expected, "{header}");
+        }
+    }
+}

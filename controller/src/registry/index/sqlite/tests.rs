@@ -1,0 +1,1 @@
+//! Rules of the index, on a real file.

@@ -1,0 +1,235 @@
+//! `PUT`, `GET`, `HEAD` and `DELETE /v2/<name>/manifests/<reference>`.
+//!
+//! A manifest is acknowledged when its bytes and all it names are durable and its tags are set, in one transaction.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Registry,
+    auth::{Action, Identity},
+    blob::{CONTENT_DIGEST, etag, matches_tag},
+    call::Call,
+    digest::{Algorithm, Digest},
+    document::{Document, Need},
+    error::RegistryError,
+    event::Pushed,
+    index::{ManifestRow, NewManifest, Removed, Stored},
+    name::{NameError, Reference, Repository, Tag, shown},
+    upload,
+};
+
+/// Largest manifest in bytes, the least that the specification asks registries to take.
+pub(super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
+/// Most `tag=` parameters of one push.
+const TAGS_LIMIT: usize = 100;
+/// Says that the subject was understood, so that no tag has to be made for it.
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// Says which tags were set.
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+pub(super) async fn serve(
+    call: &Call,
+    repository: Repository,
+    reference: Reference,
+) -> Result<Response, RegistryError> {
+    match *call.method() {
+        Method::GET | Method::HEAD => get(call, repository, reference).await,
+        Method::PUT => put(call, repository, reference).await,
+        Method::DELETE => delete(call, repository, reference).await,
+        _ => Err(call.method_error("GET, HEAD, PUT, DELETE")),
+    }
+}
+
+async fn get(call: &Call, repository: Repository, reference: Reference) -> Result<Response, RegistryError> {
+    call.admit(&repository, Action::Pull).await?;
+    let whole = *call.method() == Method::GET;
+    let held = call.header(&header::IF_NONE_MATCH).map(ToOwned::to_owned);
+    call.registry()
+        .blocking(move |registry| {
+            let row = registry
+                .index
+                .manifest(&repository, &reference)?
+                .ok_or_else(|| RegistryError::manifest_unknown(&repository, &reference))?;
+            let tag = etag(&row.digest);
+            if held.is_some_and(|held| matches_tag(&held, &tag)) {
+                return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+            }
+            let body = if whole {
+                registry.store.read_small(&row.digest, MANIFEST_LIMIT as u64)?.map(Body::from)
+            } else {
+                registry.store.blob_size(&row.digest)?.map(|_| Body::empty())
+            };
+            let body = body.ok_or_else(|| RegistryError::manifest_unknown(&repository, &reference))?;
+            let headers = [
+                (header::CONTENT_TYPE, row.media_type),
+                (header::CONTENT_LENGTH, row.size.to_string()),
+                (header::ETAG, tag),
+                (CONTENT_DIGEST, row.digest.to_string()),
+            ];
+            Ok((headers, body).into_response())
+        })
+        .await
+}
+
+async fn put(call: &Call, repository: Repository, reference: Reference) -> Result<Response, RegistryError> {
+    let by = call.admit(&repository, Action::Push).await?;
+    let announced: Option<Digest> = call.query("digest").map(|text| text.parse()).transpose()?;
+    let (wanted, tags) = match reference {
+        Reference::Tag(tag) => (announced, vec![tag]),
+        Reference::Digest(digest) => (Some(digest), tag_parameters(call)?),
+    };
+    let content_type = call.header(&header::CONTENT_TYPE).map(ToOwned::to_owned);
+    let idle = call.registry().options.body_idle;
+    let limit = MANIFEST_LIMIT;
+    let bytes = upload::receive_small(call.take_body(), limit, idle)
+        .await?
+        .ok_or(RegistryError::ManifestTooLarge { limit })?;
+
+    let scratch = uuid::Uuid::new_v4().to_string();
+    let push = Push { repository, wanted, tags, content_type, bytes, by, scratch };
+    let pushed = call.registry().blocking(move |registry| store(registry, push)).await?;
+    Ok(answer_pushed(&pushed))
+}
+
+fn tag_parameters(call: &Call) -> Result<Vec<Tag>, RegistryError> {
+    let texts = call.queries("tag");
+    if let Some(extra) = texts.get(TAGS_LIMIT) {
+        return Err(NameError::Tag { tag: shown(extra) }.into());
+    }
+    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}
+
+struct Push {
+    repository: Repository,
+    wanted: Option<Digest>,
+    tags: Vec<Tag>,
+    content_type: Option<String>,
+    bytes: Vec<u8>,
+    by: Identity,
+    scratch: String,
+}
+
+struct Done {
+    pushed: Pushed,
+    subject: Option<Digest>,
+}
+
+fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
+    let algorithm = push.wanted.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+    let digest = Digest::of(algorithm, &push.bytes);
+    if let Some(wanted) = push.wanted.filter(|wanted| *wanted != digest) {
+        return Err(RegistryError::DigestMismatch { wanted, found: digest });
+    }
+    let document = Document::read(push.content_type.as_deref(), &push.bytes)?;
+    check_pieces(registry, &push.repository, &document)?;
+    registry.store.put_small(&push.scratch, &digest, &push.bytes)?;
+
+    let size = push.bytes.len() as u64;
+    let at = registry.now();
+    let manifest = NewManifest {
+        repository: push.repository.clone(),
+        row: ManifestRow {
+            digest: digest.clone(),
+            media_type: document.media_type.clone(),
+            size,
+            artifact_type: document.referrer_type().map(ToOwned::to_owned),
+            subject: document.subject.clone(),
+            annotations: document.annotations.clone(),
+        },
+        needs: document.needs().map(|(piece, need)| (piece.digest.clone(), need)).collect(),
+        tags: push.tags.clone(),
+        at,
+    };
+    match registry.index.put_manifest(&manifest)? {
+        Stored::Missing(digest) => {
+            Err(RegistryError::ReferenceMissing { repository: push.repository, digest })
+        }
+        Stored::Yes => {
+            let pushed = Pushed {
+                repository: push.repository,
+                digest,
+                media_type: document.media_type,
+                size,
+                tags: push.tags,
+                by: push.by,
+                at,
+            };
+            // Nobody listening is no fault.
+            drop(registry.pushes.send(pushed.clone()));
+            Ok(Done { pushed, subject: document.subject })
+        }
+    }
+}
+
+/// All that must be here is on disk, with the size that the manifest gives.
+fn check_pieces(
+    registry: &Registry,
+    repository: &Repository,
+    document: &Document,
+) -> Result<(), RegistryError> {
+    for (piece, need) in document.needs() {
+        if need == Need::Elsewhere {
+            continue;
+        }
+        let digest = piece.digest.clone();
+        match registry.store.blob_size(&digest)? {
+            None => return Err(RegistryError::ReferenceMissing { repository: repository.clone(), digest }),
+            Some(stored) if stored != piece.size => {
+                return Err(RegistryError::ReferenceSize { digest, declared: piece.size, stored });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn answer_pushed(done: &Done) -> Response {
+    let Pushed { repository, digest, tags, .. } = &done.pushed;
+    let headers = [
+        (header::LOCATION, format!("/v2/{repository}/manifests/{digest}")),
+        (CONTENT_DIGEST, digest.to_string()),
+    ];
+    let mut response = (StatusCode::CREATED, headers).into_response();
+    let headers = response.headers_mut();
+    if let Some(value) =
+        done.subject.as_ref().and_then(|subject| HeaderValue::try_from(subject.to_string()).ok())
+    {
+        headers.insert(SUBJECT, value);
+    }
+    for tag in tags {
+        if let Ok(value) = HeaderValue::from_str(tag.as_str()) {
+            headers.append(TAG, value);
+        }
+    }
+    response
+}
+
+async fn delete(
+    call: &Call,
+    repository: Repository,
+    reference: Reference,
+) -> Result<Response, RegistryError> {
+    call.admit(&repository, Action::Delete).await?;
+    call.registry()
+        .blocking(move |registry| {
+            let removed = match &reference {
+                Reference::Tag(tag) if registry.index.delete_tag(&repository, tag)? => Removed::Yes,
+                Reference::Tag(_) => Removed::Unknown,
+                Reference::Digest(digest) => {
+                    registry.index.delete_manifest(&repository, digest, registry.now())?
+                }
+            };
+            match (removed, reference) {
+                (Removed::Yes, _) => Ok(StatusCode::ACCEPTED.into_response()),
+                (Removed::Pinned(owner), Reference::Digest(digest)) => {
+                    Err(RegistryError::Pinned { digest, owner })
+                }
+                (_, reference) => Err(RegistryError::manifest_unknown(&repository, &reference)),
+            }
+        })
+        .await
+}

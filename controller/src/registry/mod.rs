@@ -1,0 +1,168 @@
+//! An OCI distribution registry: `/v2/…` over one folder. It imports nothing of ours and can be lifted out as a crate.
+//!
+//! ```text
+//!                    ┌ auth, token      may they?
+//!  request ─ serve ──┼ route, name      what is meant?
+//!                    └ upload, blob, manifest, referrers, tags, catalog
+//!                        │         │
+//!                      store     index          <dir>/blobs/<alg>/<hex>   <dir>/index.sqlite
+//! ```
+//! Rules that hold everywhere: a blob file is whole and durable before the index knows it; the index knows all that a
+//! manifest names before it knows the manifest; only then is a client told 201. Bodies stream with bounded memory.
+//! Work on files and SQLite is done on blocking threads. Statuses are chosen in [`error`] alone.
+//!
+//! Not here: users and roles (see [`auth::Authorizer`]), TLS, listeners, jobs.
+
+use std::{path::Path, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+pub mod auth;
+mod blob;
+mod call;
+mod catalog;
+pub mod digest;
+pub mod document;
+pub mod error;
+pub mod event;
+pub mod index;
+mod manifest;
+pub mod name;
+pub mod options;
+mod page;
+pub mod range;
+mod referrers;
+pub mod resolve;
+mod route;
+mod serve;
+pub mod store;
+mod tags;
+mod token;
+mod upload;
+
+use auth::Authorizer;
+use digest::Digest;
+use error::RegistryError;
+use event::Pushed;
+use index::{Index, Pin, sqlite::SqliteIndex};
+use name::{Reference, Repository};
+pub use options::Options;
+use store::Store;
+use upload::Sessions;
+
+/// The index file within the registry's folder.
+const INDEX_FILE: &str = "index.sqlite";
+
+/// A registry over one folder.
+pub struct Registry {
+    store: Arc<Store>,
+    index: Arc<dyn Index>,
+    uploads: Sessions,
+    pushes: broadcast::Sender<Pushed>,
+    options: Options,
+}
+
+impl Registry {
+    /// Opens the folder, making what is missing. Blocks for a moment; walks over unfinished uploads, never over blobs.
+    pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, RegistryError> {
+        std::fs::create_dir_all(dir)
+            .map_err(|source| RegistryError::Folder { path: dir.to_owned(), source })?;
+        let store = Arc::new(Store::open(dir, options.reserve)?);
+        let index = Arc::new(SqliteIndex::open(&dir.join(INDEX_FILE))?);
+        upload::sweep_orphans(&store, index.as_ref())?;
+        let (pushes, _) = broadcast::channel(event::BACKLOG);
+        Ok(Arc::new(Self { store, index, uploads: Sessions::default(), pushes, options }))
+    }
+
+    /// Its HTTP side: `/v2` and everything below. The embedding server must not limit or buffer bodies, nor bound the
+    /// whole time of a request.
+    pub fn router(self: &Arc<Self>, authorizer: Arc<dyn Authorizer>) -> axum::Router {
+        serve::router(Arc::clone(self), authorizer)
+    }
+
+    /// Every push from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Pushed> {
+        self.pushes.subscribe()
+    }
+
+    /// Reads what `repository` has under a tag or digest; none when it has nothing there.
+    pub async fn resolve(
+        self: &Arc<Self>,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<resolve::Resolved>, RegistryError> {
+        let (repository, reference): (Repository, Reference) = (repository.parse()?, reference.parse()?);
+        self.blocking(move |registry| resolve::resolve(registry, &repository, &reference)).await
+    }
+
+    /// Keeps a manifest and all it names from being deleted or collected, until then or until [`Self::unpin`].
+    /// A second pin of the same owner on the same digest moves the end.
+    pub async fn pin(
+        self: &Arc<Self>,
+        digest: &Digest,
+        owner: &str,
+        until: Option<Timestamp>,
+    ) -> Result<bool, RegistryError> {
+        let pin = Pin { digest: digest.clone(), owner: owner.to_owned(), until };
+        self.blocking(move |registry| {
+            let known = registry.index.knows_manifest(&pin.digest)?;
+            if known {
+                registry.index.pin(&pin)?;
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    /// Removes every pin of an owner; how many there were.
+    pub async fn unpin(self: &Arc<Self>, owner: &str) -> Result<usize, RegistryError> {
+        let owner = owner.to_owned();
+        self.blocking(move |registry| Ok(registry.index.unpin(&owner)?)).await
+    }
+
+    /// All pins, by owner, so that a start-up can compare them with what still needs them.
+    pub async fn pins(self: &Arc<Self>) -> Result<Vec<Pin>, RegistryError> {
+        self.blocking(|registry| Ok(registry.index.pins()?)).await
+    }
+
+    /// Whether the content is on disk.
+    pub async fn has_blob(self: &Arc<Self>, digest: &Digest) -> Result<bool, RegistryError> {
+        let digest = digest.clone();
+        self.blocking(move |registry| Ok(registry.store.blob_size(&digest)?.is_some())).await
+    }
+
+    /// Where the content is on disk, or would be. Whole whenever it is there; never to be written to.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.store.blob_path(digest)
+    }
+
+    /// Removes uploads that were begun too long ago and that nobody is writing to; how many. For an hourly timer.
+    pub async fn expire_uploads(self: &Arc<Self>) -> Result<usize, RegistryError> {
+        self.blocking(upload::expire).await
+    }
+
+    /// Whether index and disk answer, for readiness probes.
+    pub async fn check(self: &Arc<Self>) -> Result<(), RegistryError> {
+        self.blocking(|registry| {
+            registry.index.check()?;
+            Ok(registry.store.check_room()?)
+        })
+        .await
+    }
+
+    /// Runs file and index work where it may block.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let registry = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&registry))
+            .await
+            .map_err(|source| RegistryError::Interrupted { source })?
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+}

@@ -1,0 +1,34 @@
+//! What the embedding server may set.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Settings of a registry. [`Options::default`] suits a service behind TLS with an authorizer.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of its disk that the registry never fills, so that the index, logs and the rest can go on.
+    pub reserve: u64,
+    /// How long a request body may send nothing before it is given up. Never a limit on the whole upload.
+    pub body_idle: Duration,
+    /// Public base URL, such as `https://slipway.example:8443`. With it, clients are challenged for Bearer tokens from
+    /// `<base>/v2/token`, and anonymous pulls work beside authenticated pushes for every client; without it, for Basic.
+    pub realm: Option<String>,
+    /// How old an unfinished upload may get before [`Registry::expire_uploads`](super::Registry::expire_uploads)
+    /// removes it.
+    pub upload_lifetime: Duration,
+    /// The clock.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reserve: 256 * 1024 * 1024,
+            body_idle: Duration::from_secs(60),
+            realm: None,
+            upload_lifetime: Duration::from_secs(24 * 3600),
+            clock: Timestamp::now,
+        }
+    }
+}

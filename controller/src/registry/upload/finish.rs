@@ -1,0 +1,64 @@
+//! Closing an upload: is it what it was said to be? Then it becomes a blob, durably, and visible in its repository.
+//! Everything here blocks.
+
+use std::{fs::File, ops::Deref};
+
+use super::{
+    receive::Writer,
+    session::{self, Held, Session},
+};
+use crate::registry::{Registry, digest::Digest, error::RegistryError, name::Repository};
+
+/// Closes a session. Content of another digest ends it: nothing that can still be sent would mend it.
+pub(super) fn finish(
+    registry: &Registry,
+    mut writer: Writer<Held>,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<(), RegistryError> {
+    let session = &mut *writer.session;
+    match verify(registry, session, &writer.file, digest) {
+        Err(error @ RegistryError::DigestMismatch { .. }) => {
+            session::end(registry, session)?;
+            return Err(error);
+        }
+        verified => verified?,
+    }
+    registry.store.commit(&session.id, &writer.file, digest)?;
+    registry.index.link_blob(repository, digest, session.offset, Some(&session.id), registry.now())?;
+    session.ended = true;
+    registry.uploads.forget(&session.id);
+    Ok(())
+}
+
+/// Closes an upload that has no session; its file goes, whatever went wrong.
+pub(super) fn finish_whole<S: Deref<Target = Session>>(
+    registry: &Registry,
+    writer: &Writer<S>,
+    received: Result<(), RegistryError>,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<(), RegistryError> {
+    let session = &*writer.session;
+    let done = received
+        .and_then(|()| verify(registry, session, &writer.file, digest))
+        .and_then(|()| Ok(registry.store.commit(&session.id, &writer.file, digest)?));
+    if done.is_err() {
+        registry.store.remove_upload(&session.id)?;
+        return done;
+    }
+    Ok(registry.index.link_blob(repository, digest, session.offset, None, registry.now())?)
+}
+
+/// Compares digests; reads the file again when the running hash is lost or of another kind.
+fn verify(registry: &Registry, session: &Session, file: &File, wanted: &Digest) -> Result<(), RegistryError> {
+    let found = match &session.hasher {
+        Some(hasher) if hasher.algorithm() == wanted.algorithm() => hasher.clone().finish(),
+        _ => registry.store.hash_upload(&session.id, file, wanted.algorithm())?,
+    };
+    if found == *wanted {
+        Ok(())
+    } else {
+        Err(RegistryError::DigestMismatch { wanted: wanted.clone(), found })
+    }
+}

@@ -1,0 +1,179 @@
+//! Bodies into files: bounded memory, hashing and writing on a blocking thread while more is being received.
+//!
+//! ```text
+//! body ─▶ batch of ~1 MiB ─▶ blocking thread: write, hash      (one batch in work, one being filled)
+//! ```
+//! Whatever ends a body, what had come of it is written, so that its client can go on from there.
+
+use std::{fs::File, ops::DerefMut, os::unix::fs::FileExt, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::task::JoinHandle;
+
+use super::session::Session;
+use crate::registry::{
+    error::RegistryError,
+    store::{Store, StoreError},
+};
+
+/// Bytes that are collected before they are written.
+const BATCH: usize = 1024 * 1024;
+/// Pieces that are collected before they are written, so that many tiny ones cost no more memory than they hold.
+const BATCH_PIECES: usize = 512;
+
+/// A session with its file open, about to grow.
+pub(super) struct Writer<S> {
+    pub session: S,
+    pub file: File,
+    pub store: Arc<Store>,
+}
+
+impl<S: DerefMut<Target = Session>> Writer<S> {
+    fn write(&mut self, batch: &[Bytes]) -> Result<(), RegistryError> {
+        self.store.check_room()?;
+        for bytes in batch {
+            let session = &mut *self.session;
+            if let Err(source) = self.file.write_all_at(bytes, session.offset) {
+                // A part may be in the file. It is cut off; where even that is not possible, the next request settles
+                // the session with what the file holds.
+                drop(self.file.set_len(session.offset));
+                return Err(StoreError::write(&self.store.upload_path(&session.id), source).into());
+            }
+            session.offset += bytes.len() as u64;
+            if let Some(hasher) = &mut session.hasher {
+                hasher.update(bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much may come, and how slowly.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Exactly this many bytes, when the client announced it.
+    pub announced: Option<u64>,
+    /// Longest silence.
+    pub idle: Duration,
+}
+
+/// Appends a body to a session. The writer comes back whatever happens, unless the process is shutting down.
+pub(super) async fn receive<S>(
+    writer: Writer<S>,
+    body: Body,
+    limits: Limits,
+) -> (Option<Writer<S>>, Result<(), RegistryError>)
+where
+    S: DerefMut<Target = Session> + Send + 'static,
+{
+    let mut pipe = Pipe { at: At::Rest(writer) };
+    let mut stream = body.into_data_stream();
+    let mut batch = Vec::new();
+    let (mut waiting, mut received) = (0, 0_u64);
+    let mut end = Ok(());
+    loop {
+        let bytes = match tokio::time::timeout(limits.idle, stream.next()).await {
+            Ok(Some(Ok(bytes))) => bytes,
+            Ok(None) => break,
+            Ok(Some(Err(source))) => {
+                end = Err(RegistryError::BodyBroken { source });
+                break;
+            }
+            Err(_) => {
+                end = Err(RegistryError::BodyStalled { waited: limits.idle });
+                break;
+            }
+        };
+        received += bytes.len() as u64;
+        if let Some(announced) = limits.announced.filter(|&announced| received > announced) {
+            end = Err(RegistryError::Length { announced, received });
+            break;
+        }
+        waiting += bytes.len();
+        batch.push(bytes);
+        if waiting >= BATCH || batch.len() >= BATCH_PIECES {
+            waiting = 0;
+            if let Err(error) = pipe.push(std::mem::take(&mut batch)).await {
+                return (pipe.rest().await.0, Err(error));
+            }
+        }
+    }
+    if end.is_ok()
+        && let Some(announced) = limits.announced.filter(|&announced| received < announced)
+    {
+        end = Err(RegistryError::Length { announced, received });
+    }
+    if let Err(error) = pipe.push(batch).await {
+        return (pipe.rest().await.0, Err(error));
+    }
+    let (writer, written) = pipe.rest().await;
+    (writer, written.and(end))
+}
+
+/// One batch at a time on a blocking thread.
+struct Pipe<S> {
+    at: At<S>,
+}
+
+enum At<S> {
+    Rest(Writer<S>),
+    Work(JoinHandle<(Writer<S>, Result<(), RegistryError>)>),
+    Lost,
+}
+
+impl<S: DerefMut<Target = Session> + Send + 'static> Pipe<S> {
+    /// Waits for the batch before, then starts on this one.
+    async fn push(&mut self, batch: Vec<Bytes>) -> Result<(), RegistryError> {
+        self.settle().await?;
+        if let At::Rest(mut writer) = std::mem::replace(&mut self.at, At::Lost) {
+            self.at = At::Work(tokio::task::spawn_blocking(move || {
+                let done = writer.write(&batch);
+                (writer, done)
+            }));
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), RegistryError> {
+        match std::mem::replace(&mut self.at, At::Lost) {
+            At::Work(work) => {
+                let (writer, done) = work.await.map_err(|source| RegistryError::Interrupted { source })?;
+                self.at = At::Rest(writer);
+                done
+            }
+            at => {
+                self.at = at;
+                Ok(())
+            }
+        }
+    }
+
+    async fn rest(mut self) -> (Option<Writer<S>>, Result<(), RegistryError>) {
+        let done = self.settle().await;
+        match self.at {
+            At::Rest(writer) => (Some(writer), done),
+            At::Work(_) | At::Lost => (None, done),
+        }
+    }
+}
+
+/// Reads a small body whole; none when it is larger than `limit` bytes.
+pub(in crate::registry) async fn receive_small(
+    body: Body,
+    limit: usize,
+    idle: Duration,
+) -> Result<Option<Vec<u8>>, RegistryError> {
+    let mut stream = body.into_data_stream();
+    let mut whole = Vec::new();
+    loop {
+        match tokio::time::timeout(idle, stream.next()).await {
+            Ok(Some(Ok(bytes))) if whole.len() + bytes.len() <= limit => whole.extend_from_slice(&bytes),
+            Ok(Some(Ok(_))) => return Ok(None),
+            Ok(Some(Err(source))) => return Err(RegistryError::BodyBroken { source }),
+            Ok(None) => return Ok(Some(whole)),
+            Err(_) => return Err(RegistryError::BodyStalled { waited: idle }),
+        }
+    }
+}
