@@ -1,6 +1,8 @@
 //! A range server for images and a small client, for the tests of this crate.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod efi;
+
 use std::{
     net::SocketAddr,
     sync::{

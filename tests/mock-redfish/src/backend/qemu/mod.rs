@@ -1,45 +1,209 @@
-//! A real machine: QEMU with OVMF firmware.
-pub mod config;
-pub use config::{DiskBus, DiskConfig, DiskFormat, Network, QemuConfig};
+//! A real machine: QEMU with OVMF firmware, one process per boot.
+//!
+//! ```text
+//!   start: VARS (BootNext by the override) ─▶ setpriv ─▶ qemu -S ─▶ QMP: discs in, cont
+//!                                                           │
+//!   guest reset ─▶ SHUTDOWN guest-reset ─▶ exit ─▶ Restarted │ stop: SIGKILL (the plug is pulled)
+//!   guest off   ─▶ SHUTDOWN guest-shutdown ─▶ exit ─▶ PoweredOff
+//! ```
+//!
+//! No device has a `bootindex`: it would make the firmware rewrite its boot order at every boot. A one-time
+//! boot is `BootNext` in the variables, which the firmware clears by itself.
 
-use super::{Backend, BackendError, EndSender, host::Boot};
-use crate::config::MachineConfig;
+mod command;
+pub mod config;
+mod files;
+mod load_option;
+mod process;
+mod qmp;
+mod vars;
+mod wire;
+
 use std::path::PathBuf;
 
+use async_trait::async_trait;
+pub use config::{DiskBus, DiskConfig, DiskFormat, Network, QemuConfig};
+use serde_json::json;
+use tracing::warn;
+
+use super::{
+    Backend, BackendError, EndSender,
+    host::{Boot, BootSource},
+};
+use crate::config::MachineConfig;
+use files::{Files, disk_option, drive_option};
+use load_option::{Device, load_option};
+use process::Process;
+use wire::Wire;
+
+/// Seconds QEMU waits for the server of a disc.
+const DISC_TIMEOUT_SECONDS: u64 = 30;
+/// Bytes QEMU reads ahead of what the guest asks of a disc.
+const DISC_READAHEAD: u64 = 512 << 10;
+
+/// See the module.
 pub(crate) struct Qemu {
-    folder: PathBuf,
+    machine: MachineConfig,
+    config: QemuConfig,
+    drives: Vec<String>,
+    files: Files,
+    ends: EndSender,
+    running: Option<(Process, Option<Wire>)>,
 }
+
 impl Qemu {
+    /// Finds the firmware; makes folder, disks and variables where they do not exist.
     pub async fn prepare(
-        _m: &MachineConfig,
-        _q: &QemuConfig,
+        machine: &MachineConfig,
+        config: &QemuConfig,
         folder: PathBuf,
-        _e: EndSender,
+        ends: EndSender,
     ) -> Result<Self, BackendError> {
-        Ok(Self { folder })
+        let files = Files::prepare(&folder, config).await?;
+        files.make_disks(&config.disks).await?;
+        let drives: Vec<String> =
+            if machine.quirks.single_slot { vec!["Cd".into()] } else { vec!["Cd".into(), "Usb".into()] };
+        if !files.vars().exists() {
+            files.wipe_vars(config, &drives).await?;
+        }
+        Ok(Self { machine: machine.clone(), config: config.clone(), drives, files, ends, running: None })
     }
+
+    /// File of the serial console.
     pub fn console_path(&self) -> PathBuf {
-        self.folder.join("console.log")
+        self.files.console()
+    }
+
+    /// Load option the firmware shall boot once; `None`: its own order.
+    fn boot_next(&self, source: &BootSource) -> Option<Vec<u8>> {
+        match source {
+            BootSource::Order => None,
+            BootSource::Slot { slot } => {
+                let index = self.drives.iter().position(|id| id == slot)?;
+                Some(drive_option(slot, u8::try_from(index).ok()?))
+            }
+            BootSource::Disk => Some(disk_option(self.config.disks.first()?, 0)),
+            BootSource::Pxe => {
+                let mac = mac_bytes(self.machine.macs.first()?)?;
+                Some(load_option("Network", &Device::Pxe { index: 0, mac }))
+            }
+            BootSource::UefiHttp { uri } => {
+                Some(load_option("HTTP boot", &Device::Http { uri: uri.clone() }))
+            }
+        }
+    }
+
+    async fn launch(&mut self, boot: &Boot) -> Result<(), BackendError> {
+        self.files.set_boot_next(self.boot_next(&boot.source)).await?;
+        self.files.mark_console(&format!("boot {} from {:?}", boot.number, boot.source)).await?;
+        let wire = match self.config.network {
+            Network::NoDhcp => Some(Wire::lay().await.map_err(|source| {
+                files::file_error("laying the network cable of", &self.files.folder, source)
+            })?),
+            Network::User | Network::None => None,
+        };
+        let (vars, console) = (self.files.vars(), self.files.console());
+        let from_network = matches!(boot.source, BootSource::Pxe | BootSource::UefiHttp { .. });
+        let run = command::Run {
+            code: &self.files.code,
+            vars: &vars,
+            console: &console,
+            disks: self.config.disks.iter().map(|d| self.files.disk(d).display().to_string()).collect(),
+            wire: wire.as_ref().map(|wire| wire.ends),
+            network_boot: self.config.network_boot || from_network,
+            drives: self.drives.len(),
+        };
+        let arguments = command::arguments(&self.machine, &self.config, &run);
+        let process = Process::start(&arguments, &self.files, boot.number, self.ends.clone()).await?;
+        self.running = Some((process, wire));
+        for medium in &boot.media {
+            let Some(slot) = self.drives.iter().position(|id| *id == medium.slot) else { continue };
+            // A BMC powers on all the same when an image server is gone; the drive is empty then.
+            if let Err(error) = self.insert(slot, &medium.url).await {
+                warn!(machine = self.machine.name, slot = medium.slot, %error, "the drive stays empty");
+                self.files.mark_console(&format!("drive {} stays empty: {error}", medium.slot)).await?;
+            }
+        }
+        self.qmp("cont", json!({})).await
+    }
+
+    async fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<(), BackendError> {
+        match &mut self.running {
+            Some((process, _)) => process.qmp.run(command, arguments).await.map(drop),
+            None => Ok(()),
+        }
     }
 }
-#[async_trait::async_trait]
+
+#[async_trait]
 impl Backend for Qemu {
-    async fn start(&mut self, _boot: &Boot) -> Result<(), BackendError> {
-        Err(BackendError::Injected)
+    async fn start(&mut self, boot: &Boot) -> Result<(), BackendError> {
+        self.stop().await?;
+        let launched = self.launch(boot).await;
+        if launched.is_err() {
+            self.stop().await?;
+        }
+        launched
     }
+
     async fn stop(&mut self) -> Result<(), BackendError> {
-        Ok(())
+        match self.running.take() {
+            Some((process, _wire)) => process.kill().await,
+            None => Ok(()),
+        }
     }
+
     async fn press_button(&mut self) -> Result<(), BackendError> {
-        Ok(())
+        self.qmp("system_powerdown", json!({})).await
     }
-    async fn insert(&mut self, _slot: usize, _url: &str) -> Result<(), BackendError> {
-        Ok(())
+
+    async fn insert(&mut self, slot: usize, url: &str) -> Result<(), BackendError> {
+        if slot >= self.drives.len() {
+            return Err(BackendError::NoDrive(slot));
+        }
+        let driver = if url.starts_with("https:") { "https" } else { "http" };
+        let mut file = json!({
+            "driver": driver, "url": url, "timeout": DISC_TIMEOUT_SECONDS, "readahead": DISC_READAHEAD,
+        });
+        if driver == "https" {
+            file["sslverify"] = json!(false);
+        }
+        let image = json!({"driver": "raw", "file": file});
+        let arguments = json!({
+            "id": format!("drive{slot}"),
+            "filename": format!("json:{image}"),
+            "read-only-mode": "read-only",
+            "force": true,
+        });
+        self.qmp("blockdev-change-medium", arguments).await
     }
-    async fn eject(&mut self, _slot: usize) -> Result<(), BackendError> {
-        Ok(())
+
+    async fn eject(&mut self, slot: usize) -> Result<(), BackendError> {
+        if slot >= self.drives.len() {
+            return Err(BackendError::NoDrive(slot));
+        }
+        self.qmp("eject", json!({"id": format!("drive{slot}"), "force": true})).await
     }
+
     async fn wipe_nvram(&mut self) -> Result<(), BackendError> {
-        Ok(())
+        self.files.wipe_vars(&self.config, &self.drives).await
+    }
+}
+
+fn mac_bytes(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_is_read_or_refused() {
+        assert_eq!(mac_bytes("52:54:00:0a:0b:0c"), Some([0x52, 0x54, 0, 0x0a, 0x0b, 0x0c]));
+        for wrong in ["", "52:54", "52:54:00:0a:0b:zz", "52:54:00:0a:0b:0c:0d"] {
+            assert_eq!(mac_bytes(wrong), None, "{wrong}");
+        }
     }
 }
