@@ -16,6 +16,7 @@ pub mod payload;
 pub mod recipe;
 pub mod reference;
 pub mod size;
+mod strictly;
 pub mod target;
 pub mod task;
 pub mod validate;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+
+use crate::strictly::{object, objects, present, present_object, present_objects, whole};
 
 /// What to do to a machine, as the operator or CI wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub firmware_sha256: Option<String>,
     /// The partitions to make, in disk order.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_objects", skip_serializing_if = "Option::is_none")]
     pub partition_layout: Option<Vec<Partition>>,
     /// cloud-init user-data of the installed system.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,7 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub network_config: Option<Payload>,
     /// Network of the maintenance OS; overrides the machine's own record.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     pub host_network: Option<HostNetwork>,
     /// Windows answer file, well-formed XML.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -120,30 +121,6 @@ fn default_schema_version() -> String {
     "1".to_owned()
 }
 
-/// A field that is there has a value: `null` is refused, as the JSON Schema refuses it.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
-}
-
-/// As [`present`], for whole numbers: JSON knows no difference between `1` and `1.0`, so `1.0` is one.
-fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Option<T>, D::Error> {
-    let number = serde_json::Number::deserialize(from)?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be whole and in range"
-    )]
-    let whole = match (number.as_u64(), number.as_f64()) {
-        (Some(whole), _) => Some(whole),
-        (None, Some(float)) if float.fract() == 0.0 && (0.0..=4_294_967_295.0).contains(&float) => {
-            Some(float as u64)
-        }
-        _ => None,
-    };
-    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
-    fitting.map(Some).ok_or_else(|| D::Error::custom("not a whole number in range"))
-}
-
 /// Which disk a recipe means: a device path, or hints that must match exactly one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -151,6 +128,7 @@ pub enum DiskChoice {
     /// `/dev/sda`, `/dev/nvme0n1`, `/dev/disk/by-…`.
     Path(String),
     /// Properties the disk must have; all that are given must match.
+    #[serde(deserialize_with = "object")]
     Hints(DiskHints),
 }
 
@@ -246,10 +224,13 @@ pub enum Payload {
     /// The content, as text.
     Plain(String),
     /// The content, as text, spelled out.
+    #[serde(deserialize_with = "object")]
     Content(PayloadContent),
     /// The content in standard base64 (RFC 4648 §4).
+    #[serde(deserialize_with = "object")]
     Base64(PayloadBase64),
     /// Fetched by the controller when the job is accepted, and pinned by its digest.
+    #[serde(deserialize_with = "object")]
     Remote(PayloadRemote),
 }
 
@@ -345,7 +326,7 @@ pub enum CloudInit {
 #[serde(deny_unknown_fields)]
 pub struct HostNetwork {
     /// The links to configure; links not named get DHCP and RA.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub links: Vec<HostLink>,
     /// NTP servers, addresses or names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -378,7 +359,7 @@ pub struct HostLink {
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
     /// A bond over several NICs: the addresses go on the bond.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     pub bond: Option<Bond>,
 }
 

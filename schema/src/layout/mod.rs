@@ -12,6 +12,7 @@ pub mod type_guid;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::solve::role;
 pub use self::solve::{Extras, solve};
 use crate::recipe::{Format, Partition, Recipe};
 use crate::size::{self, MIB, SizeError};

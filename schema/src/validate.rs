@@ -1,1 +1,0 @@
-//! Is this text a recipe? Every fault at once, sorted by path.
