@@ -176,6 +176,7 @@ fn authority(pem: &str) -> Result<Vec<Certificate<'static>>, AddressError> {
 /// The host in a URL, without the brackets of an IPv6 address.
 pub fn host_of(url: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
+    uri.scheme()?;
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
     (!host.is_empty()).then(|| host.to_owned())
 }

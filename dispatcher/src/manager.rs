@@ -29,7 +29,8 @@ impl ZbusSystemd {
         Self::over(Builder::system())
     }
 
-    fn over(bus: Builder<'static>) -> Result<Self, SystemdError> {
+    /// The same over another bus.
+    pub fn over(bus: Builder<'static>) -> Result<Self, SystemdError> {
         let (ended, jobs) = mpsc::channel();
         let manager = zbus::block_on(async {
             let connection = bus.method_timeout(CALL_DEADLINE).build().await?;

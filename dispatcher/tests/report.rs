@@ -1,0 +1,200 @@
+//! `report`: one outcome per boot, the right unit named, and the machine off afterwards unless asked to stay.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use dispatcher::console::RecordingScreen;
+use dispatcher::controller::{Controller, HttpController};
+use dispatcher::exit::Exit;
+use dispatcher::handoff::Handoff;
+use dispatcher::report::Reporting;
+use dispatcher::systemd::UnitState;
+
+mod support;
+use support::{
+    FakeClock, FakeController, FakeJournal, RecordingPower, RecordingSystemd, SESSION, job, recipe_text,
+};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    systemd: RecordingSystemd,
+    power: RecordingPower,
+    screen: RecordingScreen,
+    journal: FakeJournal,
+}
+
+impl Bench {
+    fn new(server: &FakeController, recipe: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let handoff = Handoff::in_folder(folder.path());
+        handoff.write("job.json", &serde_json::to_vec(&job(&server.url)).unwrap()).unwrap();
+        handoff.write("recipe.json", recipe.as_bytes()).unwrap();
+        handoff.write("token", SESSION.as_bytes()).unwrap();
+        handoff.boot_nonce().unwrap();
+        Self {
+            folder,
+            systemd: RecordingSystemd {
+                now: Mutex::new(vec![UnitState::Done; 5]),
+                endings: BTreeMap::from([("partition.service".to_owned(), ("exit-code", 1))]),
+                ..RecordingSystemd::default()
+            },
+            power: RecordingPower::default(),
+            screen: RecordingScreen::default(),
+            journal: FakeJournal("reading the disk\npartition: /dev/vda is busy: md127 holds it\n\n"),
+        }
+    }
+
+    fn say(&self, say: impl FnOnce(&Reporting) -> Exit) -> Exit {
+        let units: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../units");
+        say(&Reporting {
+            handoff: &Handoff::in_folder(self.folder.path()),
+            systemd: &self.systemd,
+            target_dir: &units,
+            connect: &|job| Ok(Box::new(HttpController::new(job)?) as Box<dyn Controller>),
+            programs: &self.journal,
+            power: &self.power,
+            clock: &FakeClock::default(),
+            screen: &self.screen,
+        })
+    }
+
+    fn outcome(&self) -> String {
+        fs::read_to_string(self.folder.path().join("outcome")).unwrap_or_default().trim().to_owned()
+    }
+}
+
+#[test]
+fn success_is_said_after_every_step_was_looked_at_and_the_machine_goes_off() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    let story = server.story();
+    assert_eq!(story.len(), 6);
+    assert_eq!(story[4..], ["step config-drive.service finished", "success"]);
+    assert_eq!(bench.outcome(), "success");
+    assert_eq!(*bench.power.0.lock().unwrap(), ["sync", "off"]);
+}
+
+#[test]
+fn success_is_never_said_while_a_step_is_not_done() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    bench.systemd.now.lock().unwrap()[2] = UnitState::Failed;
+    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    assert_eq!(server.story(), ["failed provision-success.service"]);
+    let message = server.requests()[0].report.message.clone().unwrap();
+    assert_eq!(message, "success was to be reported while image-linux.service is Failed");
+}
+
+#[test]
+fn a_failed_step_is_named_with_what_it_said_last() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(server.story(), ["failed partition.service"]);
+    let report = server.requests()[0].report.clone();
+    assert_eq!(report.exit_code, Some(1));
+    assert_eq!(
+        report.message.as_deref(),
+        Some("partition.service ended with exit-code (1): partition: /dev/vda is busy: md127 holds it")
+    );
+    assert!(report.log_tail.unwrap().starts_with("reading the disk"));
+    assert_eq!(bench.outcome(), "failed partition.service");
+    assert!(bench.power.is_off());
+}
+
+#[test]
+fn a_step_that_never_ran_is_no_failure() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(|reporting| reporting.failed("image-linux.service")), Exit::Ok);
+    assert!(server.requests().is_empty() && bench.outcome().is_empty() && !bench.power.is_off());
+}
+
+#[test]
+fn the_first_outcome_of_a_boot_wins() {
+    let server = FakeController::willing("");
+    let mut bench = Bench::new(&server, &recipe_text());
+    bench.systemd.endings.insert("image-linux.service".to_owned(), ("timeout", 0));
+    bench.say(|reporting| reporting.failed("partition.service"));
+    assert_eq!(bench.say(|reporting| reporting.failed("image-linux.service")), Exit::Ok);
+    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    assert_eq!(server.story(), ["failed partition.service"]);
+}
+
+#[test]
+fn two_reporters_at_once_still_say_one_thing() {
+    let server = FakeController::start(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (200, r#"{"received":true}"#.to_owned())
+    });
+    let mut bench = Bench::new(&server, &recipe_text());
+    bench.systemd.endings.insert("image-linux.service".to_owned(), ("timeout", 0));
+    std::thread::scope(|threads| {
+        threads.spawn(|| bench.say(|reporting| reporting.failed("partition.service")));
+        threads.spawn(|| bench.say(|reporting| reporting.failed("image-linux.service")));
+    });
+    assert_eq!(server.story().len(), 1, "{:?}", server.story());
+}
+
+#[test]
+fn stay_keeps_the_machine_on_unless_the_controller_wants_it_off() {
+    let recipe =
+        recipe_text().replace("\"env\"", "\"on_success\": \"stay\", \"on_failure\": \"stay\", \"env\"");
+    for (power_off, last) in [(false, "nothing"), (true, "success")] {
+        let server = FakeController::willing(last);
+        let bench = Bench::new(&server, &recipe);
+        bench.say(|reporting| reporting.success());
+        assert_eq!(bench.power.is_off(), power_off);
+    }
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe);
+    bench.say(|reporting| reporting.failed("partition.service"));
+    assert!(!bench.power.is_off());
+}
+
+#[test]
+fn an_outcome_that_is_refused_is_not_insisted_on() {
+    let server = FakeController::start(|_| {
+        (409, r#"{"error":"job.over","message":"the job is cancelled"}"#.to_owned())
+    });
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(bench.outcome(), "failed partition.service (refused with 409)");
+    assert!(!bench.power.is_off(), "its BMC ends it");
+    assert!(bench.screen.text().contains("the job is cancelled"));
+}
+
+#[test]
+fn a_controller_that_is_down_is_waited_for() {
+    let tries = Mutex::new(0);
+    let server = FakeController::start(move |_| {
+        *tries.lock().unwrap() += 1;
+        if *tries.lock().unwrap() < 30 {
+            (502, String::new())
+        } else {
+            (200, r#"{"received":true}"#.to_owned())
+        }
+    });
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(server.requests().len(), 30);
+    assert_eq!(
+        bench.screen.text().matches("waiting for the controller").count(),
+        3,
+        "{}",
+        bench.screen.text()
+    );
+}
+
+#[test]
+fn exit_30_without_hand_off_nothing_can_be_said() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    fs::remove_file(bench.folder.path().join("token")).unwrap();
+    assert_eq!(bench.say(|reporting| reporting.success()), Exit::HandoffFailed);
+    assert!(bench.screen.text().contains("token"), "{}", bench.screen.text());
+    assert!(server.requests().is_empty());
+}
