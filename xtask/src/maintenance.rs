@@ -150,6 +150,8 @@ fn rootfs(folder: &Path) -> Result<PathBuf> {
     sudo("skopeo")
         .args(["--insecure-policy", "copy", "-q", &format!("containers-storage:{TOOL_IMAGE}"), &destination])
         .quiet("tool-image-bind")?;
+    // containers-storage bind-mounts its folder on itself and leaves it so.
+    sudo("umount").arg(rootfs.join(STORE).join("overlay")).succeeds();
     ensure!(
         rootfs.join(STORE).join("overlay-images/images.json").exists(),
         "the tool image is not in the store of the OS"
