@@ -105,7 +105,7 @@ impl Refusal {
             texts.extend(error.get("message").string());
             texts.extend(body.plain(TEXT_LIMIT));
         }
-        let text: String = texts.join(" ").chars().take(TEXT_LIMIT).collect();
+        let text = sentences(&texts);
         let (named, message_id) = match telling {
             Some((kind, id)) => (kind, Some(id)),
             None => (Kind::Other, None),
@@ -170,6 +170,18 @@ fn messages(node: Node<'_>) -> Vec<Node<'_>> {
     found
 }
 
+/// Texts one after another, each closed as a sentence where another follows.
+fn sentences(texts: &[String]) -> String {
+    let mut whole = String::new();
+    for text in texts {
+        if !whole.is_empty() {
+            whole.push_str(if whole.ends_with(['.', '!', '?', ':']) { " " } else { ". " });
+        }
+        whole.push_str(text);
+    }
+    whole.chars().take(TEXT_LIMIT).collect()
+}
+
 fn is_none_word(text: &str) -> bool {
     matches!(text.trim_end_matches('.').to_ascii_lowercase().as_str(), "none" | "none required")
 }
@@ -184,7 +196,7 @@ fn by_message(id: &str) -> Option<Kind> {
     let suffix = id.rsplit('.').next().unwrap_or(id);
     Some(match suffix {
         "Success" | "NoOperation" => Kind::Success,
-        "NoValidSession" => Kind::NoSession,
+        "NoValidSession" | "UnauthorizedLoginAttempt" => Kind::NoSession,
         "InsufficientPrivilege" | "AccessDenied" => Kind::Forbidden,
         "PasswordChangeRequired" | "PasswordResetRequired" => Kind::PasswordExpired,
         "SessionLimitExceeded" | "CreateLimitReachedForResource" => Kind::SessionsFull,

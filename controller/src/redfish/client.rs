@@ -274,8 +274,8 @@ impl Bmc for RedfishBmc {
             notes.push(format!("treated as {}", system.profile.name));
         }
         if let Some(skew) = managers.skew.filter(|skew| skew.abs() > SKEW) {
-            let side = if skew.is_negative() { "behind" } else { "ahead" };
-            notes.push(format!("the BMC's clock is {:#} {side} of ours", skew.abs()));
+            let side = if skew.is_negative() { "behind" } else { "ahead of" };
+            notes.push(format!("the BMC's clock is {:#} {side} ours", skew.abs()));
         }
         match slots.iter().filter(|slot| slot.boots).count() {
             0 if slots.is_empty() => notes.push(

@@ -211,22 +211,24 @@ async fn collect(
         return Ok(());
     }
     found.collections.push(collection.to_owned());
-    for (path, resource) in members(session, collection, system.expand).await? {
-        let media = Media::read(resource.node());
-        if is_usable(&media, system.profile) && !seen.iter().any(|(known, _)| *known == path) {
+    let all = members(session, collection, system.expand).await?;
+    let all: Vec<(String, Media)> =
+        all.into_iter().map(|(path, resource)| (path, Media::read(resource.node()))).collect();
+    let acts = all.iter().any(|(_, media)| media.insert.is_some());
+    for (path, media) in all {
+        if is_usable(&media, acts, system.profile) && !seen.iter().any(|(known, _)| *known == path) {
             seen.push((path, media));
         }
     }
     Ok(())
 }
 
-/// Whether a slot takes remote images we could use.
-fn is_usable(media: &Media, profile: &Profile) -> bool {
-    let fillable = match profile.patch_slots {
-        _ if media.insert.is_some() => true,
-        Some(prefix) => media.patchable && media.id.starts_with(prefix),
-        None => false,
-    };
+/// Whether a slot takes remote images we could use. Beside slots that have an insert action, one without is for
+/// local images only; where none has it (`acts` is false), they are filled by PATCH.
+fn is_usable(media: &Media, acts: bool, profile: &Profile) -> bool {
+    let by_patch =
+        || media.patchable && profile.patch_prefix.is_none_or(|prefix| media.id.starts_with(prefix));
+    let fillable = if acts { media.insert.is_some() } else { by_patch() };
     fillable && (media.takes_cd() || media.takes_stick())
 }
 

@@ -1,13 +1,14 @@
 //! Power, to On or to Off, and seen there.
 //!
 //! Never a restart: firmware may report one that did not happen, and a one-time boot then waits for nothing.
-//! Which reset types are tried is a pure choice among what the BMC lists; each gets a share of the time.
+//! Which reset types are tried is a pure choice among what the BMC lists. The next one is tried only where the
+//! BMC refused the one before: a button pushed after a slow `On` would switch the machine off again.
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::bmc::Power;
-use super::classify::Refusal;
+use super::classify::{Kind, Refusal};
 use super::discover::{System, missing};
 use super::error::BmcError;
 use super::media::not_observed;
@@ -72,40 +73,43 @@ pub async fn set(
     };
     let target = session.endpoint.path(&action.target)?;
     let choices = choices(wanted, allowed);
-    let waits = &session.endpoint.waits;
-    let share = waits.power_total / u32::try_from(choices.len().max(1)).unwrap_or(1);
-    let began = Instant::now();
     let mut refused = None;
-    let mut seen = "nothing".to_owned();
     for kind in &choices {
         match ask(session, system, &target, kind, wanted).await? {
             Asked::There(resource) => return Ok(*resource),
+            Asked::Accepted => return watch(session, system, wanted).await,
             Asked::Refused(refusal) => {
+                let trouble = refusal.passes();
                 refused = Some((kind, refusal));
-                continue;
+                // It is not this reset type that the BMC objects to.
+                if trouble {
+                    break;
+                }
             }
-            Asked::Accepted => refused = None,
-        }
-        let since = Instant::now();
-        while since.elapsed() < share {
-            let now = session.get(&system.path).await?;
-            if is_there(state(session, &now)?, wanted) {
-                return Ok(now);
-            }
-            now.node().get("PowerState").text().unwrap_or("nothing").clone_into(&mut seen);
-            sleep(waits.power_poll).await;
         }
     }
-    let what = format!("power {wanted:?}");
-    match refused {
-        Some((kind, refusal)) => {
-            Err(refusal.into_error(&session.endpoint.shown(), format!("{what} by {kind}")))
+    let Some((kind, refusal)) = refused else {
+        let what = format!("way to power {wanted:?} (it allows {})", allowed.join(", "));
+        return Err(missing(session, what, "switch the machine by hand, and update the BMC's firmware"));
+    };
+    Err(refusal.into_error(&session.endpoint.shown(), format!("power {wanted:?} by {kind}")))
+}
+
+/// Looks until the power is as wanted.
+async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Resource, BmcError> {
+    let waits = &session.endpoint.waits;
+    let began = Instant::now();
+    loop {
+        let now = session.get(&system.path).await?;
+        if is_there(state(session, &now)?, wanted) {
+            return Ok(now);
         }
-        None if choices.is_empty() => {
-            let what = format!("way to {what} (it allows {})", allowed.join(", "));
-            Err(missing(session, what, "switch the machine by hand, and update the BMC's firmware"))
+        if began.elapsed() >= waits.power_total {
+            let seen = now.node().get("PowerState").text().unwrap_or("nothing");
+            let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
+            return Err(not_observed(session, &what, seen, waits.power_total));
         }
-        None => Err(not_observed(session, &what, format!("PowerState {seen}"), began.elapsed())),
+        sleep(waits.power_poll).await;
     }
 }
 
@@ -138,7 +142,9 @@ async fn ask(
         if is_there(state(session, &now)?, wanted) {
             return Ok(Asked::There(Box::new(now)));
         }
-        let passes = refusal.passes() || (refusal.status == 400 && !refusal.names("ResetType"));
+        let wrong_moment =
+            refusal.kind == Kind::Other && refusal.status == 400 && !refusal.names("ResetType");
+        let passes = refusal.passes() || wrong_moment;
         if !passes || tries == waits.busy_retries {
             return Ok(Asked::Refused(refusal));
         }

@@ -100,8 +100,8 @@ pub struct Profile {
     pub name: &'static str,
     /// Lower-case beginnings of the maker's name; empty in the row that fits all.
     pub makers: &'static [&'static str],
-    /// Slots without an insert action whose `Id` begins so are filled by PATCH.
-    pub patch_slots: Option<&'static str>,
+    /// Where no slot has an insert action: only those whose `Id` begins so are filled, by PATCH.
+    pub patch_prefix: Option<&'static str>,
     /// One-time boot targets for a virtual CD, best first.
     pub cd_targets: &'static [&'static str],
     /// Whether every boot PATCH must carry target, enabled and mode together.
@@ -116,7 +116,7 @@ pub struct Profile {
 pub const GENERIC: Profile = Profile {
     name: "generic",
     makers: &[],
-    patch_slots: None,
+    patch_prefix: None,
     cd_targets: &["Cd", "UsbCd"],
     full_boot: false,
     serial_is_sku: false,
@@ -128,7 +128,7 @@ pub const FAMILIES: &[Profile] = &[
     // The service tag, which is what owners call the serial, is the SKU.
     Profile { name: "dell", makers: &["dell"], serial_is_sku: true, ..GENERIC },
     // XCC lists no actions on its media slots, and only the EXT ones take an image.
-    Profile { name: "lenovo", makers: &["lenovo"], patch_slots: Some("EXT"), ..GENERIC },
+    Profile { name: "lenovo", makers: &["lenovo"], patch_prefix: Some("EXT"), ..GENERIC },
     // Virtual optical drives are USB ones to this firmware; `Cd` would be a SATA drive.
     Profile {
         name: "supermicro",

@@ -176,15 +176,16 @@ impl Session {
         }
         let mut refusal = Refusal::read(answer.status, &answer.body);
         match refusal.kind {
-            Kind::NoSession | Kind::Forbidden => Err(self.refused_login()),
-            _ => {
-                // Some services quote the request they refuse.
-                if !password.is_empty() {
-                    refusal.text = refusal.text.replace(password, "***");
-                }
-                Err(refusal.into_error(&self.endpoint.shown(), "the login"))
-            }
+            Kind::PasswordExpired | Kind::SessionsFull => {}
+            _ if answer.status == 401 => return Err(self.refused_login()),
+            Kind::NoSession | Kind::Forbidden => return Err(self.refused_login()),
+            _ => {}
         }
+        // Some services quote the request they refuse.
+        if !password.is_empty() {
+            refusal.text = refusal.text.replace(password, "***");
+        }
+        Err(refusal.into_error(&self.endpoint.shown(), "the login"))
     }
 
     fn basic(&self) -> Result<Login, BmcError> {
