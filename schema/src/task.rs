@@ -33,6 +33,13 @@ pub const COMPOSED_TASK_SIZE: u64 = 12 << 20;
 /// Largest task medium in bytes.
 pub const TASK_MEDIUM_MAX: u64 = 10 << 20;
 
+/// Annotation of an image manifest that says what the image is: `rootfs`, `container` or `disk`.
+pub const IMAGE_KIND_ANNOTATION: &str = "io.slipway.image.kind";
+/// `artifactType` of a root filesystem tar in the registry.
+pub const ROOTFS_ARTIFACT: &str = "application/vnd.slipway.rootfs.v1";
+/// `artifactType` of a raw disk image in the registry.
+pub const DISK_ARTIFACT: &str = "application/vnd.slipway.disk.v1";
+
 /// `job.json`: what the host must know to check and report, besides the recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskJob {
