@@ -1,2 +1,24 @@
-//! The `slipway` binary. Under construction.
-fn main() {}
+//! The `slipway` binary: service and command line in one. Parses, calls, prints what went wrong and why.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Exit code for everything that is no outcome of its own.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = controller::cli::Cli::parse();
+    // An error only says that a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match controller::cli::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("slipway: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::from(FAILED)
+        }
+    }
+}

@@ -65,7 +65,7 @@ const STATUS: &[&str] = &[
     "api/error.rs",
     "registry/error.rs",
     "media/respond.rs",
-    "server/health.rs",
+    "server/health.rs", "server/request.rs",
     "fetch",
     "redfish",
     "cli",

@@ -34,7 +34,7 @@ pub const COMPOSED_TASK_SIZE: u64 = 12 << 20;
 pub const TASK_MEDIUM_MAX: u64 = 10 << 20;
 
 /// Annotation of an image manifest that says what the image is: `rootfs`, `container` or `disk`.
-pub const IMAGE_KIND_ANNOTATION: &str = "io.slipway.image.kind";
+pub const IMAGE_KIND_ANNOTATION: &str = "org.slipway.image.kind";
 /// `artifactType` of a root filesystem tar in the registry.
 pub const ROOTFS_ARTIFACT: &str = "application/vnd.slipway.rootfs.v1";
 /// `artifactType` of a raw disk image in the registry.

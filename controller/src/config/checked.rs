@@ -169,6 +169,12 @@ impl Config {
     }
 }
 
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 impl Prefix {
     /// Whether the address lies inside.
     pub fn holds(self, address: IpAddr) -> bool {

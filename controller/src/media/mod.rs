@@ -13,6 +13,7 @@
 
 mod contents;
 mod directory;
+mod inspect;
 mod iso;
 mod library;
 mod meter;
@@ -29,6 +30,7 @@ mod url;
 
 pub use contents::{ContentsError, TaskInputs};
 pub use directory::{DirectoryError, Extent};
+pub use inspect::{InspectError, Inspection, inspect};
 pub use iso::IsoError;
 pub use library::{LibraryError, MaintenanceMedium};
 pub use meter::Reading;

@@ -260,6 +260,13 @@ impl Shelf {
             .unwrap_or_default()
     }
 
+    /// What has been read of all media of a job, in all attempts that are staged.
+    pub fn job_readings(&self, job_id: &str) -> Vec<Reading> {
+        let state = self.lock();
+        let attempts = state.attempts.iter().filter(|((job, _), _)| job == job_id);
+        attempts.flat_map(|(_, attempt)| attempt.meters.values().map(|meter| meter.reading())).collect()
+    }
+
     /// How many attempts are staged, and the bytes they take.
     pub fn usage(&self) -> (usize, usize) {
         let state = self.lock();

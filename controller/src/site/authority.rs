@@ -32,12 +32,12 @@ const RENEW: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How far certificates reach into the past. The calendar day it falls on counts as a whole.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What the server needs of the authority.
+/// The opened authority.
 pub struct Authority {
     /// PEM certificate of the authority.
     pub ca_pem: String,
-    /// TLS with the current server certificate.
-    pub tls: Arc<rustls::ServerConfig>,
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 /// Why there are no certificates.
@@ -91,25 +91,29 @@ pub enum AuthorityError {
     },
 }
 
-/// Opens or makes authority and server certificate.
-pub fn open(folder: &Path, names: &[String], now: Timestamp) -> Result<Authority, AuthorityError> {
-    let (ca_pem, ca_key) = match pair(folder, "ca")? {
-        Some(pair) => pair,
-        None => make_ca(folder, now)?,
-    };
-    let ca_key = KeyPair::from_pem(&ca_key)
-        .map_err(|source| AuthorityError::Certificate { what: "reading the authority's key", source })?;
-    let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(|source| AuthorityError::Certificate {
-        what: "reading the authority's certificate",
-        source,
-    })?;
-    let kept = pair(folder, "server")?.filter(|(pem, _)| still_good(pem, &ca_pem, names, now));
-    let (pem, key) = match kept {
-        Some(pair) => pair,
-        None => make_server(folder, names, &issuer, now)?,
-    };
-    let tls = tls(&folder.join("server.pem"), &pem, &ca_pem, &key)?;
-    Ok(Authority { ca_pem, tls: Arc::new(tls) })
+impl Authority {
+    /// Opens or makes the authority.
+    pub fn open(folder: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
+        let (ca_pem, ca_key) = match pair(folder, "ca")? {
+            Some(pair) => pair,
+            None => make_ca(folder, now)?,
+        };
+        let fault = |what| move |source| AuthorityError::Certificate { what, source };
+        let key = KeyPair::from_pem(&ca_key).map_err(fault("reading the authority's key"))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&ca_pem, key).map_err(fault("reading the authority's certificate"))?;
+        Ok(Self { ca_pem, folder: folder.to_owned(), issuer })
+    }
+
+    /// TLS with a certificate for exactly these names: the one that is kept, or a new one.
+    pub fn server(&self, names: &[String], now: Timestamp) -> Result<rustls::ServerConfig, AuthorityError> {
+        let kept = pair(&self.folder, "server")?.filter(|(pem, _)| still_good(pem, &self.ca_pem, names, now));
+        let (pem, key) = match kept {
+            Some(pair) => pair,
+            None => make_server(&self.folder, names, &self.issuer, now)?,
+        };
+        tls(&self.folder.join("server.pem"), &pem, &self.ca_pem, &key)
+    }
 }
 
 type Pair = (String, zeroize::Zeroizing<String>);
@@ -252,6 +256,12 @@ mod tests {
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn open(folder: &Path, names: &[String], now: Timestamp) -> Result<Authority, AuthorityError> {
+        let authority = Authority::open(folder, now)?;
+        authority.server(names, now)?;
+        Ok(authority)
     }
 
     fn server(folder: &Path) -> String {

@@ -23,11 +23,14 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use authority::Authority;
 pub use authority::AuthorityError;
 pub use files::FileError;
 
 /// Folder inside the state folder.
 const FOLDER: &str = "site";
+/// Name of the signing key inside it.
+const SITE_KEY: &str = "site.key";
 /// Name of the first admin token inside the state folder.
 const ADMIN_TOKEN: &str = "admin.token";
 /// Prefix by which people and scanners recognise a token of ours.
@@ -43,8 +46,7 @@ pub struct Site {
     pub previous: Vec<VerifyingKey>,
     /// PEM certificate of the site's authority, for task media and clients.
     pub ca_pem: String,
-    /// TLS of the API listener.
-    pub tls: Arc<rustls::ServerConfig>,
+    authority: Authority,
     derive: Zeroizing<[u8; KEY_LEN]>,
 }
 
@@ -79,23 +81,32 @@ impl std::fmt::Debug for Site {
 }
 
 impl Site {
-    /// Opens the identity in `state`, making what is missing. `names` are the host names and IP addresses by
-    /// which the API is reached; `now` decides about certificates only.
-    pub fn open(state: &Path, names: &[String], now: Timestamp) -> Result<Self, SiteError> {
+    /// Opens the identity in `state`, making what is missing. `now` dates the authority's certificate only.
+    pub fn open(state: &Path, now: Timestamp) -> Result<Self, SiteError> {
         let folder = state.join(FOLDER);
         files::make_folder(state)?;
         files::make_folder(&folder)?;
-        let seed = key(&folder.join("site.key"))?;
+        let seed = key(&folder.join(SITE_KEY))?;
         let derive = key(&folder.join("derive.key"))?;
         let previous = previous(&folder.join("previous.keys"))?;
-        let authority = authority::open(&folder, names, now)?;
+        let authority = Authority::open(&folder, now)?;
         Ok(Self {
             signing: SigningKey::from_bytes(&seed),
             previous,
-            ca_pem: authority.ca_pem,
-            tls: authority.tls,
+            ca_pem: authority.ca_pem.clone(),
+            authority,
             derive,
         })
+    }
+
+    /// Whether `state` holds an identity already.
+    pub fn exists(state: &Path) -> bool {
+        state.join(FOLDER).join(SITE_KEY).exists()
+    }
+
+    /// TLS of the API listener, for the host names and addresses it is reached by.
+    pub fn tls(&self, names: &[String], now: Timestamp) -> Result<Arc<rustls::ServerConfig>, SiteError> {
+        Ok(Arc::new(self.authority.server(names, now)?))
     }
 
     /// A key for one purpose: HMAC of the site's secret over `label`. Other labels give unrelated keys.
@@ -160,15 +171,11 @@ mod tests {
         "2026-11-21T08:45:00Z".parse().unwrap()
     }
 
-    fn names() -> Vec<String> {
-        vec!["127.0.0.1".into(), "controller.example".into()]
-    }
-
     #[test]
     fn an_identity_survives_a_restart() {
         let state = tempfile::tempdir().unwrap();
-        let first = Site::open(state.path(), &names(), now()).unwrap();
-        let second = Site::open(state.path(), &names(), now()).unwrap();
+        let first = Site::open(state.path(), now()).unwrap();
+        let second = Site::open(state.path(), now()).unwrap();
         assert_eq!(first.signing.to_bytes(), second.signing.to_bytes());
         assert_eq!(first.ca_pem, second.ca_pem);
         assert_eq!(first.derive("a"), second.derive("a"));
@@ -178,8 +185,8 @@ mod tests {
     #[test]
     fn two_sites_have_nothing_in_common() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let one = Site::open(one.path(), &names(), now()).unwrap();
-        let other = Site::open(other.path(), &names(), now()).unwrap();
+        let one = Site::open(one.path(), now()).unwrap();
+        let other = Site::open(other.path(), now()).unwrap();
         assert_ne!(one.signing.to_bytes(), other.signing.to_bytes());
         assert_ne!(one.derive("a"), other.derive("a"));
         assert_ne!(one.ca_pem, other.ca_pem);
@@ -188,7 +195,8 @@ mod tests {
     #[test]
     fn every_file_is_for_its_owner_alone() {
         let state = tempfile::tempdir().unwrap();
-        Site::open(state.path(), &names(), now()).unwrap();
+        let site = Site::open(state.path(), now()).unwrap();
+        site.tls(&["127.0.0.1".into()], now()).unwrap();
         write_admin_token(state.path()).unwrap();
         let mut seen = 0;
         for folder in [state.path().to_path_buf(), state.path().join("site")] {
@@ -205,20 +213,20 @@ mod tests {
     #[test]
     fn a_key_that_others_can_read_is_refused() {
         let state = tempfile::tempdir().unwrap();
-        Site::open(state.path(), &names(), now()).unwrap();
+        Site::open(state.path(), now()).unwrap();
         let path = state.path().join("site/site.key");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Site::open(state.path(), &names(), now()).unwrap_err();
+        let error = Site::open(state.path(), now()).unwrap_err();
         assert!(matches!(error, SiteError::File(FileError::Open { .. })), "{error:?}");
     }
 
     #[test]
     fn a_damaged_key_is_named_and_not_replaced() {
         let state = tempfile::tempdir().unwrap();
-        Site::open(state.path(), &names(), now()).unwrap();
+        Site::open(state.path(), now()).unwrap();
         let path = state.path().join("site/derive.key");
         std::fs::write(&path, "half").unwrap();
-        let error = Site::open(state.path(), &names(), now()).unwrap_err().to_string();
+        let error = Site::open(state.path(), now()).unwrap_err().to_string();
         assert!(error.contains("derive.key") && !error.contains("half"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "half");
     }
@@ -227,10 +235,10 @@ mod tests {
     fn previous_keys_are_read_line_by_line() {
         let state = tempfile::tempdir().unwrap();
         let old = SigningKey::from_bytes(&[9; 32]).verifying_key();
-        Site::open(state.path(), &names(), now()).unwrap();
+        Site::open(state.path(), now()).unwrap();
         files::write_secret(&state.path().join("site/previous.keys"), &format!("{}\n\n", hex::encode(old)))
             .unwrap();
-        assert_eq!(Site::open(state.path(), &names(), now()).unwrap().previous, [old]);
+        assert_eq!(Site::open(state.path(), now()).unwrap().previous, [old]);
     }
 
     #[test]
