@@ -113,7 +113,7 @@ fn read(image: &[u8]) -> Result<Files, InspectError> {
     let mut total = 0;
     while let Some(entry) = walk.next_entry() {
         let entry = entry.map_err(|error| fault(error.to_string()))?;
-        if entry.entry().file_type() != FileType::Regular {
+        if entry.entry().file_type() != FileType::File {
             continue;
         }
         // Extents may overlap on a hostile image: what is read in all is bounded, not only each file.
