@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod fetch;
 pub mod media;
 pub mod model;
 pub mod redfish;

@@ -74,6 +74,9 @@ pub struct Job {
     /// What the machine's power was before it was touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was_on: Option<bool>,
+    /// After the outcome, the machine was seen off: whatever is on later was switched on by us or by others.
+    #[serde(default)]
+    pub off_seen: bool,
     /// What this job put where. Recorded before it is inserted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<HeldMedium>,

@@ -67,8 +67,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<Lease>>;
     /// Whether no other process can have this store open, so that leases of others are leases of the dead.
     fn is_exclusive(&self) -> bool;
-    /// Keeps the latest of what lives in memory. No new version.
-    fn flush_live(&self, id: &JobId, live: &Live) -> Result<()>;
+    /// Keeps the latest of what lives in memory, of all these jobs at once. No new version.
+    fn flush_live(&self, lives: &[(JobId, Live)]) -> Result<()>;
     /// The last flushed of what lives in memory.
     fn live(&self, id: &JobId) -> Result<Option<Live>>;
     /// Erases the sealed inputs of jobs released before `before`; answers how many.

@@ -30,7 +30,9 @@ pub trait Images: Send + Sync + 'static {
 pub trait Shelf: Send + Sync + 'static {
     /// Makes and serves the media of one attempt. A pure function of its arguments and the site's keys: the same
     /// bytes under the same URLs every time, so that it is called again after a restart.
-    async fn stage(&self, job: &Job, inputs: &Inputs) -> Result<Urls, EdgeError>;
+    ///
+    /// `bootstrap` is the token that goes into `job.json`.
+    async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError>;
     /// Stops serving all media of a job.
     fn forget(&self, job: &JobId);
     /// When any medium of this job was last read, and how much in all.

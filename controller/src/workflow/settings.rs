@@ -35,8 +35,6 @@ pub struct Settings {
     pub flush: Duration,
     /// How long recipes are kept after a job's release.
     pub keep_inputs: Duration,
-    /// Most jobs that talk to BMCs at once; others wait their turn.
-    pub parallel: usize,
 }
 
 impl Settings {
@@ -56,7 +54,6 @@ impl Settings {
             lease: Duration::from_secs(30),
             flush: Duration::from_secs(10),
             keep_inputs: Duration::from_secs(30 * 24 * 3600),
-            parallel: 1000,
         }
     }
 }

@@ -192,8 +192,10 @@ impl Store for SqliteStore {
     fn is_exclusive(&self) -> bool {
         true // the lock file says so
     }
-    fn flush_live(&self, id: &JobId, live: &Live) -> Result<()> {
-        self.write("keeping a job's progress", |tx| jobs::flush_live(tx, id, live))
+    fn flush_live(&self, lives: &[(JobId, Live)]) -> Result<()> {
+        self.write("keeping jobs' progress", |tx| {
+            lives.iter().try_for_each(|(id, live)| jobs::flush_live(tx, id, live))
+        })
     }
     fn live(&self, id: &JobId) -> Result<Option<Live>> {
         self.read("reading a job's progress", |c| jobs::live(c, id))

@@ -79,6 +79,7 @@ fn new_job(machine: &Machine) -> NewJob {
             destructive_started: None,
             touched: false,
             was_on: None,
+            off_seen: false,
             media: vec![],
             retry_of: None,
             notes: None,
@@ -378,7 +379,7 @@ fn live_facts_and_logs_are_kept_within_bounds() {
     let job = made(&store, new_job(&machine));
     assert_eq!(store.live(&job.id).unwrap(), None);
     let live = Live { heard_at: Some(at(5)), ..Live::default() };
-    store.flush_live(&job.id, &live).unwrap();
+    store.flush_live(&[(job.id.clone(), live.clone())]).unwrap();
     assert_eq!(store.live(&job.id).unwrap(), Some(live));
     assert_eq!(store.job(&job.id).unwrap().unwrap().version, 1);
 

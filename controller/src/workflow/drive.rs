@@ -1,0 +1,443 @@
+//! One driver per open job: look where the job stands, do the step that belongs there, write what came of it.
+//!
+//! ```text
+//!        ┌──────────── bell (cancel, report) ───────────┐
+//!        ▼                                              │
+//!   load job ─▶ deadline passed? ─▶ match phase ─▶ Go | Wait | Retry | Fail
+//!        ▲                                              │
+//!        └──────────────────────────────────────────────┘
+//! ```
+//! The driver remembers nothing that it could not find out again: kill it anywhere, start another, and it asks the
+//! BMC how things are. A step that is interrupted is dropped where it awaits; every step may be begun anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::error::chain;
+use super::write::{Written, later};
+use super::{Urls, Workflow, change, steps, tokens};
+use crate::model::{
+    Ending, Failure, Illegal, Input, Inputs, Job, JobId, JobState, Machine, NewEvent, Phase, Source, Wait,
+};
+use crate::redfish::{Bmc, BmcError, Evidence, Probe};
+use crate::store::{self, Change, StoreError};
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum Next {
+    /// It is done: the job moves.
+    Go(Input),
+    /// Nothing to do until then, or until the bell rings.
+    Wait {
+        /// When to look again.
+        until: Timestamp,
+        /// What is awaited, for people.
+        reason: String,
+    },
+    /// It did not work; it is tried again, with growing pauses.
+    Retry(Fault),
+    /// It cannot work.
+    Fail(Failure),
+}
+
+/// What did not work, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Stable code.
+    pub code: &'static str,
+    /// With everything beneath it.
+    pub text: String,
+    /// Trying again may help.
+    pub transient: bool,
+}
+
+impl From<BmcError> for Fault {
+    fn from(error: BmcError) -> Self {
+        let code = match &error {
+            BmcError::Address { .. } => "bmc.address",
+            BmcError::Unreachable { .. } => "bmc.unreachable",
+            BmcError::Credentials { .. } => "bmc.credentials",
+            BmcError::Certificate { .. } => "bmc.certificate",
+            BmcError::Refused { .. } => "bmc.refused",
+            BmcError::NotObserved { .. } => "bmc.not_observed",
+            BmcError::Missing { .. } => "bmc.missing",
+            BmcError::Nonsense { .. } => "bmc.nonsense",
+        };
+        Self { code, text: chain(&error), transient: error.is_transient() }
+    }
+}
+
+impl From<super::EdgeError> for Fault {
+    fn from(error: super::EdgeError) -> Self {
+        Self { code: error.code, text: error.message, transient: error.transient }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self { code: "store.unavailable", text: chain(&error), transient: true }
+    }
+}
+
+/// What a driver has at hand while it lives.
+pub struct Cx {
+    /// The door to everything durable.
+    pub workflow: Arc<Workflow>,
+    /// The machine, as last read.
+    pub machine: Machine,
+    /// What the medium is made of.
+    pub inputs: Inputs,
+    /// Fencing number of our lease.
+    pub fence: u64,
+    bmc: Option<Arc<dyn Bmc>>,
+    /// What the BMC said of itself, once asked.
+    pub probe: Option<Probe>,
+    urls: Option<Urls>,
+    /// When this driver last saw to it that the machine is on.
+    pub powered_at: Option<Timestamp>,
+    /// The silence of the host that was last said aloud began then.
+    pub silence_said: Option<Timestamp>,
+    /// The cleaning alarm was raised.
+    pub alarmed: bool,
+}
+
+/// First pause before a retry, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A lease that nobody needs to renew, because nobody else can have the store open.
+const LONG_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// After a store fault that left us without a job to look at.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Drives a job until it is released, the controller stops, or another one took it.
+pub async fn run(workflow: Arc<Workflow>, id: JobId) {
+    let mut stopping = workflow.stopping.subscribe();
+    let driven = async {
+        loop {
+            match drive(&workflow, &id).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(job_id = %id, error = chain(&error), "a driver lost the store; it tries again");
+                    workflow.deps.clock.sleep_until(workflow.later(STORE_PAUSE)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = driven => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
+    let mut bell = workflow.hub.bell(id);
+    let Some(fence) = take_lease(workflow, id).await? else {
+        workflow.hub.forget(id); // another controller has it
+        return Ok(());
+    };
+    let Some(mut cx) = Cx::load(workflow, id, fence).await? else {
+        workflow.hub.forget(id);
+        return Ok(());
+    };
+    let mut retries = 0;
+    loop {
+        bell.mark_unchanged();
+        let wanted = id.clone();
+        let Some(job) = store::on(&workflow.deps.store, move |store| store.job(&wanted)).await? else {
+            break;
+        };
+        if job.state.is_released() {
+            break;
+        }
+        let deadline = deadline(&cx, &job);
+        if let Some(failure) = overdue(workflow, &job, deadline) {
+            cx.advance(&job, fail(&job, failure)).await?;
+            continue;
+        }
+        let limit = cx.limit(&job, deadline);
+        let next = tokio::select! {
+            next = step(&mut cx, &job) => next,
+            () = workflow.deps.clock.sleep_until(limit) => {
+                let text = format!("{} did not come to an end in time", job.state.name());
+                Next::Retry(Fault { code: "timeout.step", text, transient: true })
+            }
+            _ = bell.changed() => continue, // the step is dropped; look again what is wanted
+        };
+        match next {
+            Next::Go(input) => {
+                retries = 0;
+                workflow.hub.wait(id, None);
+                cx.advance(&job, input).await?;
+            }
+            Next::Fail(failure) => cx.advance(&job, fail(&job, failure)).await?,
+            Next::Wait { until, reason } => {
+                retries = 0;
+                pause(workflow, &job, &mut bell, until.min(limit), reason).await;
+            }
+            Next::Retry(fault) if fault.transient || job.state.outcome().is_some() => {
+                let pause_for = FIRST_PAUSE.saturating_mul(1 << retries.min(6)).min(LONGEST_PAUSE);
+                retries += 1;
+                tracing::warn!(job_id = %id, phase = job.state.name(), error = fault.text, "trying again");
+                cx.reconnect().await?;
+                let until = workflow.later(pause_for);
+                pause(workflow, &job, &mut bell, until.min(limit.max(workflow.now())), fault.text).await;
+            }
+            Next::Retry(fault) => {
+                let failure = Failure {
+                    failed_step: job.state.name().to_owned(),
+                    code: fault.code.to_owned(),
+                    reason: fault.text,
+                };
+                cx.advance(&job, fail(&job, failure)).await?;
+            }
+        }
+    }
+    cx.put_away().await;
+    workflow.deps.shelf.forget(id);
+    workflow.unpin(id).await;
+    workflow.hub.forget(id);
+    Ok(())
+}
+
+/// The step that belongs to where the job stands.
+async fn step(cx: &mut Cx, job: &Job) -> Next {
+    let came = match job.state {
+        JobState::Queued => Ok(Next::Go(Input::Taken)),
+        JobState::Provisioning(Phase::Staging) => steps::staging::step(cx, job).await,
+        JobState::Provisioning(Phase::Probing) => steps::probing::step(cx, job).await,
+        JobState::Provisioning(Phase::Mounting) => steps::mounting::step(cx, job).await,
+        JobState::Provisioning(Phase::Booting) => steps::booting::step(cx, job).await,
+        JobState::Provisioning(Phase::Installing) => steps::installing::step(cx, job).await,
+        JobState::Over { ending: Ending::CleaningUp, .. } => steps::cleaning::step(cx, job).await,
+        // The last two phases come only after the outcome; a job that was in them otherwise would be held.
+        JobState::Provisioning(Phase::CleaningUp | Phase::Holding) | JobState::Over { .. } => {
+            Ok(steps::holding::step(cx))
+        }
+    };
+    came.unwrap_or_else(Next::Retry)
+}
+
+/// Waits, saying why. The bell ends it early.
+async fn pause(
+    workflow: &Workflow,
+    job: &Job,
+    bell: &mut watch::Receiver<u64>,
+    until: Timestamp,
+    reason: String,
+) {
+    workflow.hub.wait(&job.id, Some(Wait { reason, until }));
+    workflow.hub.park(&job.id, Some(until));
+    tokio::select! {
+        () = workflow.deps.clock.sleep_until(until) => {}
+        _ = bell.changed() => {}
+    }
+    workflow.hub.park(&job.id, None);
+}
+
+/// Until when the present phase may take; none while held, and none after the outcome, where nothing can fail.
+fn deadline(cx: &Cx, job: &Job) -> Option<Timestamp> {
+    let JobState::Provisioning(phase) = job.state else { return None };
+    let mut end = job.deadlines.of(phase).map(|allowed| later(job.phase_since, allowed))?;
+    if phase == Phase::Booting {
+        end = steps::booting::extended(cx, job, end);
+    }
+    let whole = job.deadlines.job.map(|seconds| later(job.created_at, Duration::from_secs(seconds)));
+    Some(whole.map_or(end, |whole| end.min(whole)))
+}
+
+fn overdue(workflow: &Workflow, job: &Job, deadline: Option<Timestamp>) -> Option<Failure> {
+    let JobState::Provisioning(phase) = job.state else { return None };
+    if workflow.now() < deadline? {
+        return None;
+    }
+    let allowed = workflow.now().duration_since(job.phase_since).as_secs();
+    let awaited = workflow
+        .hub
+        .live(&job.id)
+        .and_then(|live| live.wait)
+        .map_or_else(|| "nothing was reported".to_owned(), |wait| wait.reason);
+    Some(Failure {
+        failed_step: phase.as_str().to_owned(),
+        code: format!("timeout.{phase}"),
+        reason: format!("{phase} was not done after {allowed} s; what was awaited: {awaited}"),
+    })
+}
+
+fn fail(job: &Job, failure: Failure) -> Input {
+    // Only a host that was told to go on can be kept for debugging: before that there is nothing to look at.
+    let hold = job.on_failure == schema::recipe::OnFailure::Stay && job.boot_nonce.is_some();
+    Input::Failed { failure, hold }
+}
+
+async fn take_lease(workflow: &Arc<Workflow>, id: &JobId) -> Result<Option<u64>, StoreError> {
+    let (id, owner, now) = (id.clone(), workflow.owner.clone(), workflow.now());
+    let lease = workflow.deps.settings.lease;
+    let taken = store::on(&workflow.deps.store, move |store| {
+        let lasts = if store.is_exclusive() { LONG_LEASE } else { lease };
+        store.take_lease(&id, &owner, now, later(now, lasts))
+    })
+    .await?;
+    Ok(taken.map(|lease| lease.fence))
+}
+
+impl Cx {
+    async fn load(workflow: &Arc<Workflow>, id: &JobId, fence: u64) -> Result<Option<Self>, StoreError> {
+        let id = id.clone();
+        let found = store::on(&workflow.deps.store, move |store| {
+            let Some(job) = store.job(&id)? else { return Ok(None) };
+            let (Some(machine), Some(inputs)) = (store.machine(&job.machine_id)?, store.inputs(&id)?) else {
+                return Ok(None);
+            };
+            Ok(Some((machine, inputs)))
+        })
+        .await?;
+        Ok(found.map(|(machine, inputs)| Self {
+            workflow: Arc::clone(workflow),
+            machine,
+            inputs,
+            fence,
+            bmc: None,
+            probe: None,
+            urls: None,
+            powered_at: None,
+            silence_said: None,
+            alarmed: false,
+        }))
+    }
+
+    /// The BMC's client: one session for as long as all goes well.
+    pub async fn bmc(&mut self) -> Result<Arc<dyn Bmc>, Fault> {
+        if let Some(bmc) = &self.bmc {
+            return Ok(Arc::clone(bmc));
+        }
+        let bmc = self.workflow.connect(&self.machine).await?;
+        self.bmc = Some(Arc::clone(&bmc));
+        Ok(bmc)
+    }
+
+    /// After a fault: a new session with what the machine's record says by now, so that a corrected password or
+    /// address is taken up without anyone restarting anything.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.put_away().await;
+        let id = self.machine.id.clone();
+        if let Some(machine) = store::on(&self.workflow.deps.store, move |store| store.machine(&id)).await? {
+            self.machine = machine;
+        }
+        Ok(())
+    }
+
+    /// Ends the BMC session; the next call begins another.
+    pub async fn put_away(&mut self) {
+        if let Some(bmc) = self.bmc.take() {
+            let until = self.workflow.later(CLOSE_DEADLINE);
+            tokio::select! {
+                () = bmc.close() => {}
+                () = self.workflow.deps.clock.sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// What the BMC says of itself: asked once per driver.
+    pub async fn probe(&mut self) -> Result<Probe, Fault> {
+        if let Some(probe) = &self.probe {
+            return Ok(probe.clone());
+        }
+        let probe = self.bmc().await?.probe().await?;
+        self.probe = Some(probe.clone());
+        Ok(probe)
+    }
+
+    /// Where this attempt's media are; staged if this driver did not yet.
+    pub async fn urls(&mut self, job: &Job) -> Result<Urls, Fault> {
+        if let Some(urls) = &self.urls {
+            return Ok(urls.clone());
+        }
+        let token = tokens::bootstrap(&self.workflow.deps.site_keys, &job.id, job.attempt);
+        let urls = self.workflow.deps.shelf.stage(job, &self.inputs, &token).await?;
+        self.urls = Some(urls.clone());
+        Ok(urls)
+    }
+
+    /// Records what was seen, for the timeline.
+    pub async fn saw(&self, job: &Job, evidence: &Evidence) -> Result<(), Fault> {
+        let data = serde_json::json!({ "requests": evidence.requests });
+        let event = NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", evidence.seen.clone());
+        let event = event.step(job.state.name()).data(data);
+        Ok(self.workflow.note(job, vec![event]).await?)
+    }
+
+    /// Records a remark of ours.
+    pub async fn remark(&self, job: &Job, code: &str, text: String) -> Result<(), Fault> {
+        let event = NewEvent::new(self.workflow.now(), Source::Controller, code, text).step(job.state.name());
+        Ok(self.workflow.note(job, vec![event]).await?)
+    }
+
+    /// Writes a fact about the job that must be durable before the next thing is done. The state stays.
+    pub async fn record(&self, job: &Job, change: impl Fn(&mut Job) + Send + 'static) -> Result<Job, Fault> {
+        let (fence, state, now) = (self.fence, job.state.clone(), self.workflow.now());
+        let written = self
+            .workflow
+            .write::<()>(&job.id, move |mut job| {
+                if job.state != state {
+                    return Ok(None); // the bell rings already
+                }
+                change(&mut job);
+                job.updated_at = now;
+                Ok(Some(Change { fence: Some(fence), ..Change::of(job) }))
+            })
+            .await?;
+        match written {
+            Written::Done(job) => Ok(*job),
+            _ => Err(lost_job()),
+        }
+    }
+
+    /// Moves the job, unless someone else moved it meanwhile.
+    async fn advance(&mut self, job: &Job, input: Input) -> Result<(), StoreError> {
+        let (fence, state, now) = (self.fence, job.state.clone(), self.workflow.now());
+        let written = self
+            .workflow
+            .write::<Illegal>(&job.id, move |job| {
+                if job.state != state {
+                    return Ok(None);
+                }
+                let change = change::transition(job, input.clone(), now)?;
+                Ok(Some(Change { fence: Some(fence), ..change }))
+            })
+            .await?;
+        match written {
+            Written::Refused(illegal) => {
+                tracing::error!(job_id = %job.id, %illegal, "a driver asked for a wrong move")
+            }
+            Written::Done(job) => tracing::info!(job_id = %job.id, state = job.state.name(), "job moved"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// When the present step is given up and begun anew: at the phase's deadline; after the outcome, where there is
+    /// none, after as long as cleaning may take.
+    fn limit(&self, job: &Job, deadline: Option<Timestamp>) -> Timestamp {
+        let cleaning = Duration::from_secs(job.deadlines.cleaning_up.max(1));
+        deadline.unwrap_or_else(|| self.workflow.later(cleaning))
+    }
+}
+
+/// For ending a BMC session.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+fn lost_job() -> Fault {
+    Fault { code: "job.lost", text: "this job was moved or taken over meanwhile".to_owned(), transient: true }
+}
+
+impl Workflow {
+    /// A client for a machine's BMC.
+    pub(super) async fn connect(&self, machine: &Machine) -> Result<Arc<dyn Bmc>, Fault> {
+        let id = machine.id.clone();
+        let password = store::on(&self.deps.store, move |store| store.machine_password(&id)).await?;
+        Ok(self.deps.bmcs.connect(machine, password.unwrap_or_default())?)
+    }
+}

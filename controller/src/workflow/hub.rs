@@ -1,0 +1,189 @@
+//! What lives in memory only: why each job is not moving, when its host was last heard, how far its steps are; and
+//! the bells that wake drivers and subscribers. Nothing in here decides anything; losing it loses nothing but
+//! a few seconds of progress.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::model::job::Progress;
+use crate::model::{JobId, Live, Wait};
+
+/// What a subscriber of a job is woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// A new event with this number is in the timeline.
+    Event(i64),
+    /// Progress, heartbeat or wait reason changed.
+    Live,
+}
+
+/// Signals kept for a subscriber that is slow; one that lags further reads the timeline again.
+const SIGNALS_KEPT: usize = 256;
+
+/// The memory of all open jobs.
+#[derive(Debug, Default)]
+pub struct Hub {
+    jobs: Mutex<HashMap<JobId, Entry>>,
+    dirty: Mutex<HashSet<JobId>>,
+    /// Rung when something waits to be flushed.
+    pub flush: Notify,
+    /// Rung when something waits in the outbox.
+    pub outbox: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    live: Live,
+    nudge: watch::Sender<u64>,
+    signals: broadcast::Sender<Signal>,
+    driven: bool,
+    alarmed: HashSet<String>,
+    parked: Option<Timestamp>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            live: Live::default(),
+            nudge: watch::Sender::new(0),
+            signals: broadcast::Sender::new(SIGNALS_KEPT),
+            driven: false,
+            alarmed: HashSet::new(),
+            parked: None,
+        }
+    }
+}
+
+impl Hub {
+    fn with<T>(&self, id: &JobId, call: impl FnOnce(&mut Entry) -> T) -> T {
+        call(self.lock().entry(id.clone()).or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Entry>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the right to drive a job in this process; false when it is driven already.
+    pub fn claim(&self, id: &JobId) -> bool {
+        self.with(id, |entry| !std::mem::replace(&mut entry.driven, true))
+    }
+
+    /// Puts back what was flushed before a restart.
+    pub fn restore(&self, id: &JobId, live: Live) {
+        self.with(id, |entry| entry.live = live);
+    }
+
+    /// Forgets a job that is released, or whose driver stopped.
+    pub fn forget(&self, id: &JobId) {
+        self.lock().remove(id);
+    }
+
+    /// Wakes the job's driver: something about the job changed.
+    pub fn nudge(&self, id: &JobId) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.parked = None;
+            entry.nudge.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// The driver has nothing to do until then, or, with none, has something to do.
+    pub fn park(&self, id: &JobId, until: Option<Timestamp>) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.parked = until;
+        }
+    }
+
+    /// Until when the driver has nothing to do.
+    #[cfg(test)]
+    pub fn parked(&self, id: &JobId) -> Option<Timestamp> {
+        self.lock().get(id).and_then(|entry| entry.parked)
+    }
+
+    /// The driver's bell.
+    pub fn bell(&self, id: &JobId) -> watch::Receiver<u64> {
+        self.with(id, |entry| entry.nudge.subscribe())
+    }
+
+    /// Signals of a job from now on. It ends when the job is released.
+    pub fn subscribe(&self, id: &JobId) -> broadcast::Receiver<Signal> {
+        match self.lock().get(id) {
+            Some(entry) => entry.signals.subscribe(),
+            None => broadcast::Sender::new(1).subscribe(), // released: it ends at once
+        }
+    }
+
+    /// Tells subscribers of new events.
+    pub fn publish(&self, id: &JobId, seqs: &[i64]) {
+        if let Some(entry) = self.lock().get(id) {
+            for seq in seqs {
+                let _ = entry.signals.send(Signal::Event(*seq)); // nobody listening is fine
+            }
+        }
+    }
+
+    /// What is known of a job right now.
+    pub fn live(&self, id: &JobId) -> Option<Live> {
+        self.lock().get(id).map(|entry| entry.live.clone())
+    }
+
+    /// Says why a job is not moving; none when it moves.
+    pub fn wait(&self, id: &JobId, wait: Option<Wait>) {
+        let changed = self.with(id, |entry| {
+            let changed = entry.live.wait.as_ref().map(|w| &w.reason) != wait.as_ref().map(|w| &w.reason);
+            entry.live.wait = wait;
+            if changed {
+                let _ = entry.signals.send(Signal::Live);
+            }
+            changed
+        });
+        if changed {
+            self.mark(id);
+        }
+    }
+
+    /// The host was heard, perhaps with progress of a step.
+    pub fn heard(&self, id: &JobId, at: Timestamp, progress: Option<(String, Progress)>) {
+        {
+            let mut jobs = self.lock();
+            let Some(entry) = jobs.get_mut(id) else { return };
+            entry.live.heard_at = Some(at);
+            if let Some((step, progress)) = progress {
+                // A host cannot make us remember more steps than a job can have.
+                if entry.live.progress.len() < STEPS_MAX || entry.live.progress.contains_key(&step) {
+                    entry.live.step = Some(step.clone());
+                    entry.live.progress.insert(step, progress);
+                    let _ = entry.signals.send(Signal::Live);
+                }
+            }
+        }
+        self.mark(id);
+    }
+
+    /// Whether this refused boot was not alarmed of yet.
+    pub fn first_alarm(&self, id: &JobId, nonce: &str) -> bool {
+        let mut jobs = self.lock();
+        jobs.get_mut(id)
+            .is_some_and(|entry| entry.alarmed.len() < ALARMS_MAX && entry.alarmed.insert(nonce.to_owned()))
+    }
+
+    fn mark(&self, id: &JobId) {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        if dirty.insert(id.clone()) && dirty.len() == 1 {
+            self.flush.notify_one();
+        }
+    }
+
+    /// Takes everything that changed since the last time.
+    pub fn take_dirty(&self) -> Vec<(JobId, Live)> {
+        let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+        dirty.into_iter().filter_map(|id| self.live(&id).map(|live| (id, live))).collect()
+    }
+}
+
+/// Steps that are remembered per job.
+pub const STEPS_MAX: usize = 64;
+/// Refused boots that are told apart per job; further ones raise no alarm of their own.
+const ALARMS_MAX: usize = 32;

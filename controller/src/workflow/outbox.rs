@@ -1,0 +1,169 @@
+//! Callbacks on their way out: signed in the Standard Webhooks form, in order per job and receiver, at least once,
+//! with growing pauses, and given up in the end where everyone can see it.
+//!
+//! ```text
+//!   outbox (written with the change) ─▶ due ─▶ sign ─▶ POST ─▶ delivered | later | dead
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::StreamExt as _;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use super::error::chain;
+use super::write::later;
+use super::{SiteKeys, Workflow};
+use crate::model::{Delivery, Secret};
+use crate::store::{self, DeliveryResult, StoreError};
+
+/// Pauses between attempts, in seconds; after the last the delivery is dead. About two days in all.
+const PAUSES: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 86_400];
+/// Deliveries on their way at once.
+const PARALLEL: usize = 16;
+/// Deliveries taken up at once.
+const BATCH: u32 = 64;
+/// After a store fault.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// What the receiver's secret begins with.
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Delivers until the controller stops.
+pub async fn run(workflow: Arc<Workflow>) {
+    let mut stopping = workflow.stopping.subscribe();
+    loop {
+        let next = match deliver_due(&workflow).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the outbox cannot be read");
+                Some(workflow.later(STORE_PAUSE))
+            }
+        };
+        let due = async {
+            match next {
+                Some(at) => workflow.deps.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = workflow.hub.outbox.notified() => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Delivers what is due; answers when the next is.
+async fn deliver_due(workflow: &Arc<Workflow>) -> Result<Option<Timestamp>, StoreError> {
+    let now = workflow.now();
+    let due = store::on(&workflow.deps.store, move |store| store.due_deliveries(now, BATCH)).await?;
+    let mut sent = futures_util::stream::iter(due.into_iter().map(|delivery| send(workflow, delivery)))
+        .buffer_unordered(PARALLEL);
+    while let Some(result) = sent.next().await {
+        result?;
+    }
+    store::on(&workflow.deps.store, |store| store.next_delivery_at()).await
+}
+
+async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreError> {
+    let secrets = match delivery.callback_id.clone() {
+        Some(id) => store::on(&workflow.deps.store, move |store| store.callback_secrets(&id)).await?,
+        None => vec![workflow.callback_secret()],
+    };
+    let sent_at = workflow.now();
+    let headers = [
+        ("webhook-id", delivery.webhook_id.clone()),
+        ("webhook-timestamp", sent_at.as_second().to_string()),
+        ("webhook-signature", sign(&delivery.webhook_id, sent_at, &delivery.body, &secrets)),
+    ];
+    let error = match workflow.deps.fetch.post(&delivery.url, &headers, delivery.body.clone()).await {
+        Ok(status) if (200..300).contains(&status) => None,
+        Ok(status) => Some(format!("the receiver answered {status}")),
+        Err(error) => Some(chain(&error)),
+    };
+    let result = match error {
+        None => DeliveryResult::Delivered,
+        Some(error) => match PAUSES.get(delivery.attempts as usize) {
+            Some(pause) => {
+                DeliveryResult::Retry { next_at: later(sent_at, Duration::from_secs(*pause)), error }
+            }
+            None => DeliveryResult::Dead { error },
+        },
+    };
+    if let DeliveryResult::Dead { error } = &result {
+        tracing::warn!(
+            webhook_id = delivery.webhook_id,
+            kind = delivery.kind,
+            error,
+            "a callback was given up"
+        );
+    }
+    store::on(&workflow.deps.store, move |store| store.settle_delivery(delivery.seq, result)).await
+}
+
+/// `webhook-signature`: one `v1,…` per secret that is valid now, so that receivers can rotate.
+pub fn sign(id: &str, at: Timestamp, body: &str, secrets: &[Secret<String>]) -> String {
+    let signed = format!("{id}.{}.{body}", at.as_second());
+    let one = |secret: &Secret<String>| {
+        let key = secret.expose().strip_prefix(SECRET_PREFIX).unwrap_or(secret.expose());
+        // A secret that is not base64 is used as it stands, as receivers' libraries do.
+        let key = BASE64.decode(key).unwrap_or_else(|_| key.as_bytes().to_vec());
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+        mac.update(signed.as_bytes());
+        Some(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
+    };
+    secrets.iter().filter_map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// A fresh secret for a subscription, in the form receivers expect.
+pub fn fresh_secret() -> Result<Secret<String>, getrandom::Error> {
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut())?;
+    Ok(Secret::new(format!("{SECRET_PREFIX}{}", BASE64.encode(key.as_ref()))))
+}
+
+impl Workflow {
+    /// The secret that signs what goes to a job's own `callback_url`: one for the site, for its administrator to hand out.
+    pub fn callback_secret(&self) -> Secret<String> {
+        callback_secret(&self.deps.site_keys)
+    }
+
+    /// Looks at the outbox now; for replays.
+    pub fn nudge_outbox(&self) {
+        self.hub.outbox.notify_one();
+    }
+}
+
+fn callback_secret(keys: &SiteKeys) -> Secret<String> {
+    Secret::new(format!("{SECRET_PREFIX}{}", BASE64.encode(keys.mac(&[b"callback_url secret 1"]))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example that the Standard Webhooks specification gives.
+    #[test]
+    fn the_signature_is_the_one_receivers_compute() {
+        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
+        let at = Timestamp::from_second(1_614_265_330).unwrap();
+        let body = r#"{"test": 2432232314}"#;
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let one = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        assert_eq!(sign(id, at, body, std::slice::from_ref(&secret)), one);
+        let both = sign(id, at, body, &[secret, fresh_secret().unwrap()]);
+        assert!(both.starts_with(&format!("{one} v1,")) && both.len() > one.len() * 2 - 2, "{both}");
+    }
+
+    #[test]
+    fn the_sites_callback_secret_is_stable_and_its_own() {
+        let secret = callback_secret(&SiteKeys::new([1; 32]));
+        assert_eq!(secret, callback_secret(&SiteKeys::new([1; 32])));
+        assert_ne!(secret, callback_secret(&SiteKeys::new([2; 32])));
+        assert!(secret.expose().starts_with("whsec_"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Keeps a job's secrets out of what its host says. It knows the payloads of this one job, so it finds them
+//! whatever program printed them.
+
+use schema::recipe::{Payload, Recipe};
+
+/// Shorter pieces are words of every log; hiding them would hide the log.
+const SHORTEST: usize = 8;
+/// What stands in for a secret.
+const STARS: &str = "***";
+
+/// Pieces of text that must not be shown, longest first.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Vec<String>,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({} secrets)", self.secrets.len())
+    }
+}
+
+impl Redactor {
+    /// Knows the payloads and environment values of a recipe, and further secrets such as tokens.
+    pub fn new(recipe: &Recipe, tokens: &[&str]) -> Self {
+        let mut secrets: Vec<String> = tokens.iter().map(|token| (*token).to_owned()).collect();
+        secrets.extend(recipe.env.values().cloned());
+        for payload in payloads(recipe) {
+            let Some(bytes) = payload.bytes() else { continue };
+            for line in String::from_utf8_lossy(&bytes).lines() {
+                let line = line.trim();
+                secrets.push(line.to_owned());
+                // `password: hunter2`, `KEY=hunter2`, `<Value>hunter2</Value>`: the value alone is what leaks.
+                for piece in line.split([':', '=', '<', '>', '"', '\'', ' ']) {
+                    secrets.push(piece.trim().to_owned());
+                }
+            }
+        }
+        secrets.retain(|secret| secret.len() >= SHORTEST);
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        Self { secrets }
+    }
+
+    /// The text with every secret replaced.
+    pub fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), STARS);
+            }
+        }
+        text
+    }
+}
+
+/// Every payload of a recipe.
+pub fn payloads(recipe: &Recipe) -> impl Iterator<Item = &Payload> {
+    [&recipe.user_data, &recipe.meta_data, &recipe.network_config, &recipe.unattend_xml, &recipe.ks_cfg]
+        .into_iter()
+        .flatten()
+        .chain(recipe.first_boot_scripts.iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_loses_the_jobs_secrets_and_keeps_the_rest() {
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "task_target": "install-linux.target",
+            "user_data": "#cloud-config\nchpasswd: {list: 'root:correct-horse'}\nok: yes\n",
+            "unattend_xml": {"content": "<Value>P@ssw0rd1</Value>"},
+            "env": {"JOIN_KEY": "abcdef0123"},
+        }))
+        .unwrap();
+        let redactor = Redactor::new(&recipe, &["sls.token"]);
+        let log = "step ok: yes; set correct-horse; tried P@ssw0rd1 with abcdef0123 and sls.token";
+        assert_eq!(redactor.clean(log), "step ok: yes; set ***; tried *** with *** and ***");
+        assert!(!format!("{redactor:?}").contains("horse"));
+    }
+}

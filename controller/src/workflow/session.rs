@@ -1,0 +1,96 @@
+//! Whose token is this? For everything that hosts do besides reporting: pulling their images, sending their logs.
+
+use super::Workflow;
+use super::error::ReportError;
+use super::redact::Redactor;
+use super::tokens::{self, Presented, Purpose};
+use crate::model::Job;
+use crate::store::{self, HostLog};
+
+/// A host that was told to go on, while its job is not released.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its job.
+    pub job: Job,
+}
+
+impl Session {
+    /// Whether this host may pull from a repository: only what its recipe names.
+    pub fn may_pull(&self, repository: &str) -> bool {
+        self.job.image.as_ref().is_some_and(|image| image.repository == repository)
+            || self.job.extra_images.iter().any(|image| image.repository == repository)
+    }
+}
+
+/// Largest piece of log taken at once, in bytes.
+pub const LOG_PIECE_MAX: usize = 1 << 20;
+
+impl Workflow {
+    /// The session that a bearer token opens. Dead at release, like the job.
+    pub async fn session(&self, bearer: &str) -> Result<Session, ReportError> {
+        let Some(token) = Presented::read(bearer) else { return Err(ReportError::Unauthorized) };
+        let job = self.job_of(&token).await?;
+        if token.purpose != Purpose::Session || job.state.is_released() {
+            return Err(ReportError::Forbidden { status: "pull" });
+        }
+        Ok(Session { job })
+    }
+
+    /// The job a genuine token belongs to. Whether it may do what it wants is the caller's to say.
+    pub(super) async fn job_of(&self, token: &Presented) -> Result<Job, ReportError> {
+        let id = token.job.clone();
+        let job = store::on(&self.deps.store, move |store| store.job(&id)).await?;
+        // A job that is not there and a wrong token look the same from outside.
+        let Some(job) = job else { return Err(ReportError::Unauthorized) };
+        if !token.is_genuine(&self.deps.site_keys, job.boot_nonce.as_deref()) {
+            return Err(ReportError::Unauthorized);
+        }
+        if token.attempt != job.attempt {
+            return Err(ReportError::Forbidden { status: "stale" });
+        }
+        Ok(job)
+    }
+
+    /// Keeps a piece of a host's log, cleaned of its job's secrets.
+    pub async fn keep_log(&self, session: &Session, name: &str, text: &str) -> Result<(), ReportError> {
+        if text.len() > LOG_PIECE_MAX {
+            let message =
+                format!("a piece of log is {} bytes; send at most {LOG_PIECE_MAX} at once", text.len());
+            return Err(ReportError::Malformed { message });
+        }
+        let redactor = self.redactor(&session.job).await?;
+        let log = HostLog {
+            job_id: session.job.id.clone(),
+            attempt: session.job.attempt,
+            name: name.chars().take(NAME_MAX).collect(),
+            at: self.now(),
+            text: redactor.clean(text),
+        };
+        Ok(store::on(&self.deps.store, move |store| store.append_log(log)).await?)
+    }
+
+    /// What must not be shown of anything this job's host says.
+    pub(super) async fn redactor(&self, job: &Job) -> Result<Redactor, crate::store::StoreError> {
+        let id = job.id.clone();
+        let inputs = store::on(&self.deps.store, move |store| store.inputs(&id)).await?;
+        let keys = &self.deps.site_keys;
+        let bootstrap = tokens::bootstrap(keys, &job.id, job.attempt);
+        let session =
+            tokens::session(keys, &job.id, job.attempt, job.boot_nonce.as_deref().unwrap_or_default());
+        let tokens = [bootstrap.expose().as_str(), session.expose().as_str()];
+        Ok(inputs.map_or_else(Redactor::default, |inputs| Redactor::new(&inputs.recipe, &tokens)))
+    }
+
+    /// When the job's host was last heard; before it ever was, when its phase began or this controller came back.
+    pub(super) fn heard_at(&self, job: &Job) -> jiff::Timestamp {
+        let heard = self.hub.live(&job.id).and_then(|live| live.heard_at);
+        [Some(job.phase_since), heard, Some(self.started_at)]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(job.phase_since)
+    }
+}
+
+/// Longest name of a log, in characters.
+const NAME_MAX: usize = 128;

@@ -1,0 +1,56 @@
+//! Booting: the machine is switched on once, and then the host is awaited. The `started` report moves the job, not
+//! this step; all it does is see to the power and say what is awaited.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Came, Cx, Next};
+use crate::model::Job;
+use crate::redfish::{Power, SlotId};
+use crate::workflow::write::later;
+
+/// Between looks at the machine's power while the host is awaited: it may have been switched off by hand.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A BMC that read media this recently is still booting from them.
+const READING: Duration = Duration::from_secs(120);
+
+pub async fn step(cx: &mut Cx, job: &Job) -> Came {
+    cx.urls(job).await?; // after a restart the media must be served again
+    let now = cx.workflow.now();
+    let look = cx.powered_at.is_none_or(|at| now >= later(at, LOOK_EVERY));
+    if look {
+        let bmc = cx.bmc().await?;
+        if bmc.power().await? == Power::Off {
+            // Not on yet, or off again: either way nothing ran that was told to go on. Firmware may have used the
+            // override up, so it is set anew before each power-on of ours.
+            if let Some(medium) = job.media.first() {
+                cx.saw(job, &bmc.boot_once(&SlotId(medium.slot.clone())).await?).await?;
+            }
+            cx.saw(job, &bmc.set_power(Power::On).await?).await?;
+        }
+        cx.powered_at = Some(cx.workflow.now());
+    }
+    Ok(Next::Wait { until: cx.workflow.later(cx.workflow.deps.settings.poll), reason: awaited(cx, job) })
+}
+
+fn awaited(cx: &Cx, job: &Job) -> String {
+    match cx.workflow.deps.shelf.last_read(&job.id) {
+        None => format!("the machine is on; its BMC has not read any media yet from {}", cx.inputs.media_url),
+        Some(read) => {
+            let ago = cx.workflow.now().duration_since(read.at).as_secs().max(0);
+            format!(
+                "the machine is on; its BMC has read {} of media, last {ago} s ago; the host has not asked to go on at {} yet",
+                schema::size::human(read.bytes),
+                cx.inputs.api_url
+            )
+        }
+    }
+}
+
+/// The deadline, moved while the BMC is seen reading media, up to the longest that booting may take.
+pub fn extended(cx: &Cx, job: &Job, end: Timestamp) -> Timestamp {
+    let Some(read) = cx.workflow.deps.shelf.last_read(&job.id) else { return end };
+    let longest = later(job.phase_since, Duration::from_secs(job.deadlines.booting_extended));
+    later(read.at, READING).clamp(end, longest.max(end))
+}

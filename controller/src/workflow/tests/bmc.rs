@@ -1,0 +1,219 @@
+//! A machine with a BMC, in memory: it records what was asked, can refuse, lie, hang, and boots a "host" when it is
+//! switched on with our media in and the override set.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+
+use crate::model::{Machine, Secret};
+use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe, Slot, SlotId};
+use crate::workflow::{Bmcs, EdgeError};
+
+/// When an operation hangs for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hang {
+    Before,
+    After,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub power_on: bool,
+    /// slot → image
+    pub slots: Vec<(String, Option<String>)>,
+    pub once: bool,
+    pub serial: String,
+    /// Mutating calls in order, as `name argument`.
+    pub calls: Vec<String>,
+    /// Errors to answer next, by operation.
+    pub faults: HashMap<&'static str, VecDeque<fn() -> BmcError>>,
+    /// Error that every operation answers.
+    pub dead: Option<fn() -> BmcError>,
+    /// The n-th mutating call (from 0) hangs.
+    pub hang: Option<(usize, Hang)>,
+    /// Boots from our media so far.
+    pub boots: u32,
+    /// Sessions open.
+    pub open: i32,
+    pub passwords: Vec<String>,
+    /// Boots of the installed disk.
+    pub disk_boots: u32,
+}
+
+#[derive(Clone, Default)]
+pub struct FakeBmc(Arc<Mutex<State>>);
+
+impl FakeBmc {
+    pub fn new(serial: &str) -> Self {
+        let bmc = Self::default();
+        {
+            let mut state = bmc.state();
+            state.serial = serial.to_owned();
+            state.slots = vec![("Cd".to_owned(), None), ("Usb".to_owned(), None)];
+        }
+        bmc
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn fault(&self, operation: &'static str, error: fn() -> BmcError) {
+        self.state().faults.entry(operation).or_default().push_back(error);
+    }
+
+    pub fn images(&self) -> Vec<Option<String>> {
+        self.state().slots.iter().map(|(_, image)| image.clone()).collect()
+    }
+
+    fn check(&self, operation: &'static str) -> Result<(), BmcError> {
+        let mut state = self.state();
+        if let Some(dead) = state.dead {
+            return Err(dead());
+        }
+        match state.faults.get_mut(operation).and_then(VecDeque::pop_front) {
+            Some(error) => Err(error()),
+            None => Ok(()),
+        }
+    }
+
+    async fn change(
+        &self,
+        operation: &'static str,
+        argument: &str,
+        effect: impl FnOnce(&mut State) + Send,
+    ) -> Result<Evidence, BmcError> {
+        let (n, hang) = {
+            let mut state = self.state();
+            state.calls.push(format!("{operation} {argument}"));
+            (state.calls.len() - 1, state.hang)
+        };
+        if hang == Some((n, Hang::Before)) {
+            std::future::pending::<()>().await;
+        }
+        self.check(operation)?;
+        effect(&mut self.state());
+        if hang == Some((n, Hang::After)) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Evidence { seen: format!("seen: {operation} {argument}"), requests: 2 })
+    }
+}
+
+impl State {
+    fn power(&mut self, on: bool) {
+        if on && !self.power_on {
+            if self.once && self.slots.iter().any(|(_, image)| image.is_some()) {
+                self.boots += 1;
+            } else {
+                self.disk_boots += 1;
+            }
+            self.once = false;
+        }
+        self.power_on = on;
+    }
+}
+
+pub fn unreachable_bmc() -> BmcError {
+    BmcError::Unreachable { endpoint: "https://10.0.0.20".to_owned(), source: "connection refused".into() }
+}
+
+pub fn wrong_password() -> BmcError {
+    BmcError::Credentials { endpoint: "https://10.0.0.20".to_owned() }
+}
+
+pub fn media_unreachable() -> BmcError {
+    BmcError::Refused {
+        endpoint: "https://10.0.0.20".to_owned(),
+        what: "inserting http://10.0.0.5:8080/m/x/maintenance.iso into /redfish/v1/Cd".to_owned(),
+        status: 400,
+        message_id: Some("Base.1.12.ResourceAtUriUnauthorized".to_owned()),
+        message: "The image could not be reached from the BMC.".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Bmc for FakeBmc {
+    async fn probe(&self) -> Result<Probe, BmcError> {
+        self.check("probe")?;
+        let power = self.power().await?;
+        let slots = self.slots().await?;
+        Ok(Probe {
+            vendor: Some("Fake".to_owned()),
+            model: Some("One".to_owned()),
+            firmware: Some("1.0".to_owned()),
+            serial: Some(self.state().serial.clone()),
+            uuid: None,
+            macs: vec![],
+            power,
+            slots,
+            boot_targets: vec!["Cd".to_owned()],
+            notes: vec!["its clock is 3 s ahead".to_owned()],
+        })
+    }
+    async fn power(&self) -> Result<Power, BmcError> {
+        self.check("power")?;
+        Ok(if self.state().power_on { Power::On } else { Power::Off })
+    }
+    async fn boot_progress(&self) -> Result<Option<String>, BmcError> {
+        self.check("boot_progress")?;
+        Ok(Some("OSRunning".to_owned()))
+    }
+    async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError> {
+        self.change("power", &format!("{wanted:?}"), |state| state.power(wanted == Power::On)).await
+    }
+    async fn slots(&self) -> Result<Vec<Slot>, BmcError> {
+        self.check("slots")?;
+        let slot = |(id, image): &(String, Option<String>)| Slot {
+            id: SlotId(id.clone()),
+            media_types: if id == "Cd" { vec!["CD".to_owned()] } else { vec!["USBStick".to_owned()] },
+            inserted: image.is_some(),
+            image: image.clone(),
+            boots: id == "Cd",
+        };
+        Ok(self.state().slots.iter().map(slot).collect())
+    }
+    async fn insert(&self, slot: &SlotId, url: &str) -> Result<Evidence, BmcError> {
+        if slot.0 == "Usb" {
+            self.check("insert second")?;
+        }
+        self.change("insert", &slot.0, |state| {
+            for (id, image) in &mut state.slots {
+                if *id == slot.0 {
+                    *image = Some(url.to_owned());
+                }
+            }
+        })
+        .await
+    }
+    async fn eject(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
+        self.change("eject", &slot.0, |state| {
+            for (id, image) in &mut state.slots {
+                if *id == slot.0 {
+                    *image = None;
+                }
+            }
+        })
+        .await
+    }
+    async fn boot_once(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
+        self.change("once", &slot.0, |state| state.once = true).await
+    }
+    async fn clear_boot(&self) -> Result<Evidence, BmcError> {
+        self.change("clear", "", |state| state.once = false).await
+    }
+    async fn close(&self) {
+        self.state().open -= 1;
+    }
+}
+
+impl Bmcs for FakeBmc {
+    fn connect(&self, _machine: &Machine, password: Secret<String>) -> Result<Arc<dyn Bmc>, EdgeError> {
+        let mut state = self.state();
+        state.open += 1;
+        state.passwords.push(password.expose().clone());
+        drop(state);
+        Ok(Arc::new(self.clone()))
+    }
+}

@@ -1,0 +1,10 @@
+//! Whole lives of jobs against a fake BMC, a fake clock and a real SQLite file.
+
+mod accepting;
+mod bmc;
+mod failing;
+mod finishing;
+mod reporting;
+mod restarting;
+mod telling;
+mod world;
