@@ -23,31 +23,37 @@ pub fn wanted(header: &str, size: u64) -> Wanted {
         return Wanted::Whole;
     }
     let Some((first, last)) = spec.split_once('-') else { return Wanted::Unsatisfiable };
-    let end = match size.checked_sub(1) {
-        Some(end) => end,
-        None => return Wanted::Unsatisfiable,
-    };
-    match (number(first.trim()), number(last.trim())) {
-        (Some(Some(first)), Some(None)) if first <= end => Wanted::Part { first, last: end },
-        (Some(Some(first)), Some(Some(last))) if first <= last && first <= end => {
+    let Some(end) = size.checked_sub(1) else { return Wanted::Unsatisfiable };
+    match (Bound::read(first.trim()), Bound::read(last.trim())) {
+        (Bound::At(first), Bound::Open) if first <= end => Wanted::Part { first, last: end },
+        (Bound::At(first), Bound::At(last)) if first <= last && first <= end => {
             Wanted::Part { first, last: last.min(end) }
         }
-        (Some(None), Some(Some(length))) if length > 0 => {
+        (Bound::Open, Bound::At(length)) if length > 0 => {
             Wanted::Part { first: size.saturating_sub(length), last: end }
         }
         _ => Wanted::Unsatisfiable,
     }
 }
 
-/// Nothing → `Some(None)`; digits → their value, as large as it goes; anything else → `None`.
-fn number(text: &str) -> Option<Option<u64>> {
-    if text.is_empty() {
-        return Some(None);
+/// One side of a range.
+enum Bound {
+    /// Not given.
+    Open,
+    /// A number, as large as numbers go.
+    At(u64),
+    /// No number.
+    Nonsense,
+}
+
+impl Bound {
+    fn read(text: &str) -> Self {
+        match text {
+            "" => Self::Open,
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => Self::At(text.parse().unwrap_or(u64::MAX)),
+            _ => Self::Nonsense,
+        }
     }
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(Some(text.parse().unwrap_or(u64::MAX)))
 }
 
 /// Where a chunk belongs: bytes `first..=last` of the upload.

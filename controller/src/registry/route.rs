@@ -47,7 +47,10 @@ impl Endpoint {
         let parts: Vec<String> = rest
             .split('/')
             .map(|part| {
-                percent_decode_str(part).decode_utf8().map(|text| text.into_owned()).map_err(|_| unknown())
+                percent_decode_str(part)
+                    .decode_utf8()
+                    .map(std::borrow::Cow::into_owned)
+                    .map_err(|_| unknown())
             })
             .collect::<Result<_, _>>()?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();

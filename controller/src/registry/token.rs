@@ -38,7 +38,7 @@ impl Tokens {
     pub(super) fn issue(&self, credentials: Credentials, now: Instant) -> Option<Zeroizing<String>> {
         let mut random = Zeroizing::new([0_u8; ENTROPY]);
         getrandom::fill(&mut *random).ok()?;
-        let token = Zeroizing::new(hex::encode(&*random));
+        let token = Zeroizing::new(hex::encode(*random));
         let key = Digest::of(Algorithm::Sha256, token.as_bytes());
         let ends = now + LIFETIME;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

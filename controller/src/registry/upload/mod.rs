@@ -52,17 +52,13 @@ pub(super) async fn serve_new(call: &Call, repository: Repository) -> Result<Res
         }
         return begin(call, repository, digest.algorithm()).await;
     }
-    match call.query("digest") {
-        Some(digest) => {
-            let digest: Digest = digest.parse()?;
-            write::whole(call, &repository, &digest).await?;
-            Ok(created(&repository, &digest))
-        }
-        None => {
-            let algorithm = call.query("digest-algorithm").map(|text| text.parse()).transpose()?;
-            begin(call, repository, algorithm.unwrap_or(Algorithm::Sha256)).await
-        }
+    if let Some(digest) = call.query("digest") {
+        let digest: Digest = digest.parse()?;
+        write::whole(call, &repository, &digest).await?;
+        return Ok(created(&repository, &digest));
     }
+    let algorithm = call.query("digest-algorithm").map(|text| text.parse()).transpose()?;
+    begin(call, repository, algorithm.unwrap_or(Algorithm::Sha256)).await
 }
 
 /// `…/blobs/uploads/<id>`

@@ -12,7 +12,7 @@ pub(super) fn pin(connection: &Connection, pin: &Pin) -> Result<(), rusqlite::Er
             "INSERT INTO pin (digest, owner, until) VALUES (?1, ?2, ?3)
              ON CONFLICT (digest, owner) DO UPDATE SET until = excluded.until",
         )?
-        .execute(params![pin.digest.to_string(), pin.owner, pin.until.map(|until| until.as_millisecond())])
+        .execute(params![pin.digest.to_string(), pin.owner, pin.until.map(Timestamp::as_millisecond)])
         .map(drop)
 }
 

@@ -1,0 +1,278 @@
+//! The clients that people use: skopeo and podman, against a registry on loopback. Skipped where they are not installed.
+
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions: a helper that cannot go on ends its test
+
+mod registry_support;
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use controller::registry::{
+    auth::{Access, Action, Authorizer, Credentials, Identity, Open, Verdict},
+    digest::Digest,
+};
+use registry_support::{Rig, options, rig, rig_with_realm, sha256};
+use serde_json::{Value, json};
+
+/// Longest run of one client call.
+const CALL_TIME: Duration = Duration::from_secs(120);
+
+fn installed(program: &str) -> bool {
+    let found = std::process::Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Runs a client to its good end; what it printed.
+async fn run(program: &str, args: &[&(dyn AsRef<OsStr> + Sync)]) -> String {
+    let (good, text) = attempt(program, args).await;
+    assert!(good, "{program} {:?}: {text}", args.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    text
+}
+
+async fn attempt(program: &str, args: &[&(dyn AsRef<OsStr> + Sync)]) -> (bool, String) {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args.iter().map(AsRef::as_ref)).kill_on_drop(true).stdin(std::process::Stdio::null());
+    let output = tokio::time::timeout(CALL_TIME, command.output()).await.expect("a client hangs").unwrap();
+    let text = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// An OCI layout with one image of two layers, tagged `1`; the manifest's digest and the second layer's bytes.
+fn layout(dir: &Path) -> (Digest, Vec<u8>) {
+    let blobs = dir.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8]| {
+        let digest = sha256(bytes);
+        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        digest
+    };
+    let small = tar_of("etc/motd", b"hello\n");
+    let noise: Vec<u8> =
+        (0..9_000_000_u64).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
+    let large = tar_of("opt/noise", &noise);
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(&small), sha256(&large)]},
+    })
+    .to_string();
+    let tar_type = "application/vnd.oci.image.layer.v1.tar";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": registry_support::MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": put(config.as_bytes()), "size": config.len()},
+        "layers": [
+            {"mediaType": tar_type, "digest": put(&small), "size": small.len()},
+            {"mediaType": tar_type, "digest": put(&large), "size": large.len()},
+        ],
+    })
+    .to_string();
+    let digest = put(manifest.as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [{
+        "mediaType": registry_support::MANIFEST, "digest": digest, "size": manifest.len(),
+        "annotations": {"org.opencontainers.image.ref.name": "1"},
+    }]});
+    std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    (digest, large)
+}
+
+fn tar_of(path: &str, content: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, path, content).unwrap();
+    archive.into_inner().unwrap()
+}
+
+fn image_at(rig: &Rig, name: &str) -> String {
+    format!("docker://{}/{name}", rig.address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_copies_an_image_in_between_and_out_unchanged() {
+    if !installed("skopeo") {
+        return;
+    }
+    let rig = rig().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (digest, large) = layout(&folder.path().join("in"));
+    let source = format!("oci:{}:1", folder.path().join("in").display());
+    let (there, copy) = (image_at(&rig, "os/test:1"), image_at(&rig, "other/copy:2"));
+    let insecure = [
+        "--insecure-policy",
+        "copy",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+    ];
+    let copied = async |from: &str, to: &str| {
+        let mut args: Vec<&(dyn AsRef<OsStr> + Sync)> = insecure.iter().map(|arg| arg as _).collect();
+        args.extend([&from as &(dyn AsRef<OsStr> + Sync), &to as _]);
+        run("skopeo", &args).await
+    };
+    copied(&source, &there).await;
+    assert_eq!(rig.registry.resolve("os/test", "1").await.unwrap().unwrap().digest, digest);
+    copied(&there, &copy).await;
+    let out = format!("dir:{}", folder.path().join("out").display());
+    copied(&copy, &out).await;
+    let written = std::fs::read(folder.path().join("out/manifest.json")).unwrap();
+    assert_eq!(sha256(&written), digest);
+    let layer = std::fs::read(folder.path().join("out").join(sha256(&large).hex())).unwrap();
+    assert!(layer == large);
+    copied(&source, &there).await; // a second push of the same sends nothing and is as good
+
+    let plain = "--tls-verify=false";
+    let tags = run("skopeo", &[&"list-tags", &plain, &image_at(&rig, "os/test")]).await;
+    assert_eq!(serde_json::from_str::<Value>(&tags).unwrap()["Tags"], json!(["1"]));
+    let seen = run("skopeo", &[&"inspect", &plain, &there]).await;
+    assert_eq!(serde_json::from_str::<Value>(&seen).unwrap()["Digest"], json!(digest));
+    run("skopeo", &[&"delete", &plain, &there]).await;
+    assert_eq!(rig.registry.resolve("os/test", "1").await.unwrap(), None);
+    assert!(rig.registry.resolve("other/copy", "2").await.unwrap().is_some());
+}
+
+/// `ci` may do everything, anybody may pull.
+struct Site;
+
+#[async_trait]
+impl Authorizer for Site {
+    async fn authorize(&self, credentials: &Credentials, access: &Access) -> Verdict {
+        match (credentials, access) {
+            (Credentials::Basic { user, password }, _) if user == "ci" && password.as_str() == "s3cret" => {
+                Verdict::Allowed(Identity("ci".to_owned()))
+            }
+            (Credentials::Anonymous, Access::Repository { action: Action::Pull, .. }) => {
+                Verdict::Allowed(Identity("anonymous".to_owned()))
+            }
+            _ => Verdict::Challenge,
+        }
+    }
+}
+
+/// A podman with storage of its own, and the file of its logins.
+struct Podman {
+    folder: tempfile::TempDir,
+    logins: PathBuf,
+}
+
+impl Podman {
+    fn new(rig: &Rig, user: &str, password: &str) -> Self {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let folder = tempfile::tempdir().unwrap();
+        let logins = folder.path().join("auth.json");
+        let login = STANDARD.encode(format!("{user}:{password}"));
+        let content = json!({"auths": {rig.address.to_string(): {"auth": login}}});
+        std::fs::write(&logins, content.to_string()).unwrap();
+        Self { folder, logins }
+    }
+
+    async fn attempt(&self, args: &[&str]) -> (bool, String) {
+        let (root, run) = (self.folder.path().join("root"), self.folder.path().join("run"));
+        let mut all: Vec<&(dyn AsRef<OsStr> + Sync)> =
+            vec![&"--root", &root, &"--runroot", &run, &"--storage-driver=vfs"];
+        all.extend(args.iter().map(|arg| arg as &(dyn AsRef<OsStr> + Sync)));
+        attempt("podman", &all).await
+    }
+
+    async fn run(&self, args: &[&str]) -> String {
+        let (good, text) = self.attempt(args).await;
+        assert!(good, "podman {args:?}: {text}");
+        text
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // podman may leave its storage mounted, which keeps the folder from being removed
+        let root = self.folder.path().join("root/vfs");
+        drop(std::process::Command::new("umount").arg("-l").arg(root).output());
+    }
+}
+
+async fn pushes_and_pulls(rig: &Rig) {
+    let podman = Podman::new(rig, "ci", "s3cret");
+    let tar = podman.folder.path().join("rootfs.tar");
+    std::fs::write(&tar, tar_of("etc/hostname", b"unit\n")).unwrap();
+    podman.run(&["import", tar.to_str().unwrap(), "localhost/unit:1"]).await;
+    let logins = format!("--authfile={}", podman.logins.display());
+    for (format, media_type) in [
+        ("oci", "application/vnd.oci.image.manifest.v1+json"),
+        ("v2s2", "application/vnd.docker.distribution.manifest.v2+json"),
+    ] {
+        let there = format!("{}/os/unit:{format}", rig.address);
+        let form = format!("--format={format}");
+        podman.run(&["push", "--tls-verify=false", &logins, &form, "localhost/unit:1", &there]).await;
+        let found = rig.registry.resolve("os/unit", format).await.unwrap().unwrap();
+        assert_eq!(found.media_type, media_type);
+        assert!(found.missing.is_empty());
+        assert!(!found.layers.is_empty());
+        podman.run(&["rmi", "--force", "--all"]).await;
+        podman.run(&["pull", "--tls-verify=false", &logins, &there]).await;
+        let seen = podman.run(&["image", "inspect", "--format={{.Digest}}", &there]).await;
+        assert_eq!(seen.trim(), found.digest.to_string());
+        podman.run(&["tag", &there, "localhost/unit:1"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn podman_pushes_and_pulls_with_a_login_and_not_with_a_wrong_one() {
+    if !installed("podman") {
+        return;
+    }
+    let rig = registry_support::rig_with(options(), Arc::new(Site)).await;
+    pushes_and_pulls(&rig).await;
+    let wrong = Podman::new(&rig, "ci", "guess");
+    let logins = format!("--authfile={}", wrong.logins.display());
+    let there = format!("{}/os/unit:oci", rig.address);
+    let (good, text) = wrong.attempt(&["pull", "--tls-verify=false", &logins, &there]).await;
+    assert!(!good && (text.contains("unauthorized") || text.contains("authentication")), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn podman_pushes_and_pulls_with_tokens_and_anybody_may_pull() {
+    if !installed("podman") {
+        return;
+    }
+    let rig = rig_with_realm(Arc::new(Site)).await;
+    pushes_and_pulls(&rig).await;
+    let nobody = Podman::new(&rig, "", "");
+    std::fs::write(&nobody.logins, "{}").unwrap();
+    let logins = format!("--authfile={}", nobody.logins.display());
+    let there = format!("{}/os/unit:oci", rig.address);
+    nobody.run(&["pull", "--tls-verify=false", &logins, &there]).await;
+    let other = format!("{}/os/mine:1", rig.address);
+    let (good, _) = nobody.attempt(&["push", "--tls-verify=false", &logins, &there, &other]).await;
+    assert!(!good, "reading is all that nobody may do");
+    assert_eq!(rig.registry.resolve("os/mine", "1").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_registry_takes_an_image_by_digest_alone_without_a_login() {
+    if !installed("skopeo") {
+        return;
+    }
+    let rig = registry_support::rig_with(options(), Arc::new(Open)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (digest, _) = layout(folder.path());
+    let source = format!("oci:{}:1", folder.path().display());
+    let there = image_at(&rig, &format!("os/test@{digest}"));
+    run(
+        "skopeo",
+        &[&"--insecure-policy", &"copy", &"--preserve-digests", &"--dest-tls-verify=false", &source, &there],
+    )
+    .await;
+    assert!(
+        rig.registry.resolve("os/test", &digest.to_string()).await.unwrap().is_some(),
+        "pushed by digest alone"
+    );
+}
