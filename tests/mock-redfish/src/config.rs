@@ -159,6 +159,7 @@ impl Timing {
 /// How a BMC deviates from the book. Every default is the book.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools)] // independent switches, each a fact about some BMC
 pub struct Quirks {
     /// Only the `Cd` slot exists.
     pub single_slot: bool,

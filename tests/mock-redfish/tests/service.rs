@@ -1,4 +1,5 @@
 //! The Redfish service as a client sees it, on simulated machines.
+#![allow(clippy::unwrap_used)] // lints know test functions, not their helpers
 
 mod support;
 

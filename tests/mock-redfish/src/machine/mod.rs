@@ -210,6 +210,14 @@ impl Machine {
         }
     }
 
+    /// Folder of the machine's files (`VARS.fd`, disks, `console.log`, `qemu.log`), when it has files.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match &self.0.console {
+            Console::Memory(_) => None,
+            Console::File(path) => path.parent(),
+        }
+    }
+
     /// Cuts power at once, whatever the machine does. The BMC stays alive.
     pub async fn pull_power(&self) -> Result<(), MachineError> {
         self.order(Order::PullPower, None).await

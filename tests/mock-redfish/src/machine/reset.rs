@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn every_reset_type_is_decided_in_both_states() {
         use Act::{ApplyPower, CutPower, PressButton, PressButtonThenStart};
-        let table: &[(&str, Option<&[Act]>, Option<&[Act]>)] = &[
+        type Acts = Option<&'static [Act]>;
+        let table: &[(&str, Acts, Acts)] = &[
             ("On", Some(&[ApplyPower]), None),
             ("ForceOn", Some(&[ApplyPower]), None),
             ("ForceOff", None, Some(&[CutPower])),

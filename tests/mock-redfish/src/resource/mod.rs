@@ -59,23 +59,10 @@ pub(crate) fn etag(machine: &Machine, body: &Value) -> String {
     if machine.config().quirks.weak_etags { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") }
 }
 
-/// URI of the schema a path's resource is described by.
-pub(crate) fn schema_of(segments: &[&str]) -> Option<String> {
-    let name = match segments {
-        [] => "ServiceRoot",
-        ["SessionService"] => "SessionService",
-        ["AccountService"] => "AccountService",
-        ["TaskService"] => "TaskService",
-        ["Systems"] => "ComputerSystemCollection",
-        ["Systems", "1"] => "ComputerSystem",
-        ["Managers"] => "ManagerCollection",
-        ["Managers", "1"] => "Manager",
-        ["Chassis"] => "ChassisCollection",
-        ["Chassis", "1"] => "Chassis",
-        [_, "1", "VirtualMedia"] => "VirtualMediaCollection",
-        [_, "1", "VirtualMedia", _] => "VirtualMedia",
-        _ => return None,
-    };
+/// URI of the schema that describes a resource.
+pub(crate) fn schema_of(body: &Value) -> Option<String> {
+    let kind = body["@odata.type"].as_str()?.strip_prefix('#')?;
+    let (name, _) = kind.rsplit_once('.')?;
     Some(format!("http://redfish.dmtf.org/schemas/v1/{name}.json"))
 }
 

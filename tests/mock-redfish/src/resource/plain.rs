@@ -111,12 +111,12 @@ pub(crate) fn metadata() -> String {
          <edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n",
     );
     for (file, versions) in SCHEMAS {
-        text += &format!("  <edmx:Reference Uri=\"http://redfish.dmtf.org/schemas/v1/{file}_v1.xml\">\n");
-        text += &format!("    <edmx:Include Namespace=\"{file}\"/>\n");
-        for version in *versions {
-            text += &format!("    <edmx:Include Namespace=\"{version}\"/>\n");
-        }
-        text += "  </edmx:Reference>\n";
+        let includes = [*file].into_iter().chain(versions.iter().copied());
+        let includes: Vec<String> =
+            includes.map(|name| format!("    <edmx:Include Namespace=\"{name}\"/>\n")).collect();
+        let uri = format!("http://redfish.dmtf.org/schemas/v1/{file}_v1.xml");
+        text += &["  <edmx:Reference Uri=\"", &uri, "\">\n", &includes.concat(), "  </edmx:Reference>\n"]
+            .concat();
     }
     text += "  <edmx:Reference Uri=\"http://redfish.dmtf.org/schemas/v1/RedfishExtensions_v1.xml\">\n    \
              <edmx:Include Namespace=\"RedfishExtensions.v1_0_0\" Alias=\"Redfish\"/>\n  </edmx:Reference>\n  \

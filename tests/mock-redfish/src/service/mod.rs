@@ -169,6 +169,10 @@ async fn route(machine: &Machine, asked: &Asked, query: &str) -> Reply {
     if asked.path == "/redfish" || asked.path == "/redfish/" {
         return Reply::json(serde_json::json!({"v1": "/redfish/v1/"}));
     }
+    if asked.header("odata-version").is_some_and(|version| version != "4.0") {
+        let text = "The OData-Version of the request is not supported; the service speaks 4.0.";
+        return Reply::error(412, Message::new("PreconditionFailed", text));
+    }
     let Some(segments) = asked.segments() else { return Reply::not_found(&asked.path) };
     let open = login::open_to_all(&asked.method, &segments);
     if !open && let Err(reply) = login::check(machine, asked) {
@@ -191,7 +195,7 @@ async fn post(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
     if let ["SessionService", "Sessions"] | ["SessionService", "Sessions", "Members"] = segments {
         return session::create(machine, asked);
     }
-    if segments.iter().any(|segment| *segment == "Actions") {
+    if segments.contains(&"Actions") {
         return action::act(machine, asked, segments).await;
     }
     unsupported(machine, asked, segments)
@@ -219,8 +223,9 @@ fn get(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
     }
     body["@odata.etag"] = Value::from(etag.clone());
     let allow = resource::methods(machine, segments);
+    let schema = resource::schema_of(&body);
     let reply = Reply::json(body).with("ETag", etag).with("Allow", allow);
-    match resource::schema_of(segments) {
+    match schema {
         Some(schema) => reply.with("Link", format!("<{schema}>; rel=describedby")),
         None => reply,
     }

@@ -16,7 +16,7 @@ mod files;
 mod load_option;
 mod process;
 mod qmp;
-mod vars;
+pub mod vars;
 mod wire;
 
 use std::path::PathBuf;

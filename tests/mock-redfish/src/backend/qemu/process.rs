@@ -55,9 +55,8 @@ impl Process {
             return Err(died(&mut child, &log).await);
         };
         let reason = Reason::default();
-        let qmp = match Qmp::open(to, from, reason.clone()).await {
-            Ok(qmp) => qmp,
-            Err(_) => return Err(died(&mut child, &log).await),
+        let Ok(qmp) = Qmp::open(to, from, reason.clone()).await else {
+            return Err(died(&mut child, &log).await);
         };
         let (kill, killed) = oneshot::channel();
         let watcher = tokio::spawn(watch(child, killed, reason, log, boot, ends));

@@ -29,15 +29,25 @@ const ATTRIBUTES: u32 = 7;
 
 /// What is wrong with a VARS file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum VarsError {
+pub enum VarsError {
+    /// It is none.
     #[error("there is no firmware volume in it")]
     NoVolume,
+    /// It is one of another kind of firmware.
     #[error("there is no store of authenticated variables in it")]
     NoStore,
+    /// It is damaged.
     #[error("the variable at offset {0:#x} reaches beyond the store")]
     Cut(usize),
+    /// It cannot take more.
     #[error("the store of {room} bytes has no room for {wanted} bytes")]
-    Full { room: usize, wanted: usize },
+    Full {
+        /// Bytes there are.
+        room: usize,
+        /// Bytes needed.
+        wanted: usize,
+    },
+    /// Nobody has so many.
     #[error("all 65536 boot entries are taken")]
     NoNumber,
 }
@@ -63,7 +73,7 @@ impl Variable {
 
 /// A variable store.
 #[derive(Debug, Clone)]
-pub(crate) struct Vars {
+pub struct Vars {
     image: Vec<u8>,
     /// Where variables begin and where the store ends.
     first: usize,
