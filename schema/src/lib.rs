@@ -10,6 +10,7 @@
 //! ```
 
 pub mod event;
+pub mod explain;
 pub mod identity;
 pub mod layout;
 pub mod payload;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::recipe::{Payload, PayloadBase64, PayloadContent, PayloadRemote};
+use crate::recipe::{Payload, PayloadBase64, PayloadContent, PayloadRemote, Recipe};
 
 /// Largest `user_data`, `meta_data` or `network_config` in bytes.
 pub const CLOUD_INIT_MAX: usize = 1 << 20;
@@ -32,6 +32,22 @@ impl Payload {
     /// Where a remote payload is to be fetched and what it must be.
     pub fn remote(&self) -> Option<&PayloadRemote> {
         if let Self::Remote(remote) = self { Some(remote) } else { None }
+    }
+}
+
+impl Recipe {
+    /// Every payload with the JSON Pointer of its field, in a fixed order.
+    pub fn payloads(&self) -> Vec<(String, &Payload)> {
+        let fields = [
+            ("/user_data", &self.user_data),
+            ("/meta_data", &self.meta_data),
+            ("/network_config", &self.network_config),
+            ("/unattend_xml", &self.unattend_xml),
+            ("/ks_cfg", &self.ks_cfg),
+        ];
+        let single = fields.into_iter().filter_map(|(path, field)| Some((path.to_owned(), field.as_ref()?)));
+        let scripts = self.first_boot_scripts.iter().flatten().zip(0..);
+        single.chain(scripts.map(|(script, at)| (format!("/first_boot_scripts/{at}"), script))).collect()
     }
 }
 
@@ -82,6 +98,18 @@ mod tests {
             assert_eq!(payload.bytes(), bytes, "{json}");
             assert_eq!(payload.remote().is_some(), json.contains("url"), "{json}");
         }
+    }
+
+    #[test]
+    fn every_payload_of_a_recipe_is_listed_by_its_path() {
+        let json = r#"{"task_target":"x.target","user_data":"a","meta_data":"b","network_config":"c",
+            "unattend_xml":"d","ks.cfg":"e","first_boot_scripts":["f","g"]}"#;
+        let recipe: Recipe = serde_json::from_str(json).unwrap();
+        let found = recipe.payloads();
+        let contents: Vec<_> = found.iter().filter_map(|(_, payload)| payload.bytes()).flatten().collect();
+        assert_eq!(contents, b"abcdefg");
+        assert_eq!(found[4].0, "/ks_cfg");
+        assert_eq!(found[6].0, "/first_boot_scripts/1");
     }
 
     #[test]

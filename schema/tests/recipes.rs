@@ -79,9 +79,9 @@ fn thousands_of_faults_are_counted_but_not_listed() {
 
 #[test]
 fn a_hostile_answer_file_is_refused_quickly() {
-    let many: String = (0..150_000).map(|at| format!(" a{at}=''")).collect::<String>();
+    let many = (0..150_000).map(|at| format!(" a{at}=''")).collect::<Vec<_>>().concat();
     let deep = format!("{}{}", "<a>".repeat(150_000), "</a>".repeat(149_000));
-    let inherited: String = (0..30_000).map(|at| format!("<a xmlns:n{at}='u{at}'>")).collect();
+    let inherited = (0..30_000).map(|at| format!("<a xmlns:n{at}='u{at}'>")).collect::<Vec<_>>().concat();
     let hidden = format!("<!-- <a ' --><a{}/>", &many[..900_000]);
     for xml in [format!("<a{}/>", &many[..900_000]), "<a ".repeat(300_000), deep, inherited, hidden] {
         let recipe = json!({"task_target": "site.target", "unattend_xml": xml});
@@ -89,6 +89,20 @@ fn a_hostile_answer_file_is_refused_quickly() {
         let refusal = validate::recipe(&recipe.to_string()).unwrap_err();
         assert_eq!(refusal.faults[0].path, "/unattend_xml");
         assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn what_was_fetched_is_held_to_the_same_limits() {
+    assert_eq!(validate::fetched("/unattend_xml", b"\xef\xbb\xbf<a/>"), Ok(()));
+    assert_eq!(validate::fetched("/user_data", b"<a>"), Ok(()));
+    for (path, bytes, code) in [
+        ("/unattend_xml", b"<a>".to_vec(), "xml.malformed"),
+        ("/ks_cfg", vec![0; (256 << 10) + 1], "payload.too_large"),
+        ("/first_boot_scripts/3", vec![0; (1 << 20) + 1], "payload.too_large"),
+    ] {
+        let faults = validate::fetched(path, &bytes).unwrap_err().faults;
+        assert_eq!((faults[0].path.as_str(), faults[0].code.as_str()), (path, code));
     }
 }
 

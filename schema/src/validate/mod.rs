@@ -148,6 +148,12 @@ pub fn for_image(recipe: &Recipe, kind: ImageKind) -> Result<(), Refusal> {
     Refusal::of(faults)
 }
 
+/// Checks the bytes of a remote payload once they are fetched: the limit of its field and, for
+/// `/unattend_xml`, the XML. `path` is as [`Recipe::payloads`] gives it; the digest is the fetcher's to check.
+pub fn fetched(path: &str, bytes: &[u8]) -> Result<(), Refusal> {
+    Refusal::of(rules::fetched(path, bytes))
+}
+
 /// The path as the writer spelled it: `ks.cfg` and `ks_cfg` are one field.
 fn spelled(mut fault: Fault, value: &serde_json::Value) -> Fault {
     if value.get("ks.cfg").is_some() && value.get("ks_cfg").is_none() && fault.path.starts_with("/ks_cfg") {

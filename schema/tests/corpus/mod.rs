@@ -1,6 +1,8 @@
 //! Reads folders of JSON files for tests. Long runs are written `«x*1048577»` in them, so that the files
 //! stay readable.
 
+#![allow(clippy::unwrap_used, reason = "test code outside a test function")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

@@ -30,6 +30,8 @@ const RESERVED: &[&str] = &[
 ];
 /// Beginnings of names in `env` that are the product's or the loader's own.
 const RESERVED_PREFIXES: &[&str] = &["SLIPWAY_", "LD_", "LISTEN_"];
+/// One of the predicates of [`text`].
+type Pattern = fn(&str) -> bool;
 /// Deadlines that are no step's.
 const PHASES: &[&str] = &["staging", "probing", "mounting", "booting", "installing", "cleaning_up", "job"];
 
@@ -95,7 +97,7 @@ fn disk(choice: &DiskChoice, faults: &mut Faults) {
     };
     let none = "give at least one hint, such as {\"min_size\": \"100G\"} or {\"smallest\": true}";
     faults.unless(*hints != DiskHints::default(), "/target_disk", "choice", none);
-    let fields: [(&str, &Option<String>, fn(&str) -> bool); 6] = [
+    let fields: [(&str, &Option<String>, Pattern); 6] = [
         ("serial", &hints.serial, text::hint),
         ("model", &hints.model, text::hint),
         ("wwn", &hints.wwn, text::wwn),
@@ -123,7 +125,7 @@ fn sizes(hints: &DiskHints, faults: &mut Faults) {
         let value = value.as_deref().filter(|value| text::bytes(value))?;
         size::absolute(value)
             .inspect_err(|error| {
-                faults.add(format!("/target_disk/{name}"), "size.too_large", error.to_string())
+                faults.add(format!("/target_disk/{name}"), "size.too_large", error.to_string());
             })
             .ok()
     };

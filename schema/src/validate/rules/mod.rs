@@ -30,6 +30,13 @@ pub(super) fn check(recipe: &Recipe) -> Vec<Fault> {
     faults.0
 }
 
+/// Every fault of a fetched payload.
+pub(super) fn fetched(path: &str, bytes: &[u8]) -> Vec<Fault> {
+    let mut faults = Faults(Vec::new());
+    payloads::fetched(path, bytes, &mut faults);
+    faults.0
+}
+
 /// The faults found so far.
 struct Faults(Vec<Fault>);
 

@@ -26,12 +26,10 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Faults) {
             one(payload, limit, &format!("/{name}"), faults);
         }
     }
-    if let Some(bytes) =
-        recipe.unattend_xml.as_ref().and_then(|payload| one(payload, UNATTEND_MAX, "/unattend_xml", faults))
-    {
-        if let Err((code, message)) = well_formed(&bytes) {
-            faults.add("/unattend_xml", code, message);
-        }
+    let answers = recipe.unattend_xml.as_ref();
+    let answers = answers.and_then(|payload| one(payload, UNATTEND_MAX, "/unattend_xml", faults));
+    if let Some(Err((code, message))) = answers.as_deref().map(well_formed) {
+        faults.add("/unattend_xml", code, message);
     }
     let scripts = recipe.first_boot_scripts.as_deref().unwrap_or_default();
     faults.unless(
@@ -80,8 +78,24 @@ fn one(payload: &Payload, limit: usize, path: &str, faults: &mut Faults) -> Opti
     Some(bytes)
 }
 
-/// Checks the bytes of a remote `unattend_xml` once they are fetched, or of any answer file.
-pub(super) fn well_formed(bytes: &[u8]) -> Result<(), (&'static str, String)> {
+/// Checks the bytes of the remote payload at that path, once somebody has fetched them.
+pub(super) fn fetched(path: &str, bytes: &[u8], faults: &mut Faults) {
+    let limit = match path {
+        "/ks_cfg" => KICKSTART_MAX,
+        "/unattend_xml" => UNATTEND_MAX,
+        path if path.starts_with("/first_boot_scripts/") => SCRIPT_MAX,
+        _ => CLOUD_INIT_MAX,
+    };
+    if bytes.len() > limit {
+        let message = format!("what was fetched has {} bytes: at most {limit} are carried", bytes.len());
+        faults.add(path, "payload.too_large", message);
+    } else if let ("/unattend_xml", Err((code, message))) = (path, well_formed(bytes)) {
+        faults.add(path, code, message);
+    }
+}
+
+/// Whether an answer file is XML that can be read without harm.
+fn well_formed(bytes: &[u8]) -> Result<(), (&'static str, String)> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(("xml.encoding", "the answer file is not UTF-8: save it as UTF-8".to_owned()));
     };
@@ -130,14 +144,13 @@ fn crowded(text: &str) -> bool {
         for (at, byte) in rest.bytes().enumerate().skip(1) {
             match (quote, byte) {
                 (Some(open), byte) if open == byte => quote = None,
-                (Some(_), _) => {}
                 (None, b'"' | b'\'') => quote = Some(byte),
                 (None, b'=') => equals += 1,
                 (None, b'>') => {
                     length = at;
                     break;
                 }
-                (None, _) => {}
+                _ => {}
             }
         }
         if equals > XML_ATTRIBUTES_MAX {

@@ -122,9 +122,10 @@ pub(super) fn bytes(text: &str) -> bool {
 /// Four hex digits, or a GUID.
 pub(super) fn type_guid(text: &str) -> bool {
     let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let parts: Vec<&str> = text.split('-').collect();
-    hex(text, 4)
-        || matches!(parts[..], [a, b, c, d, e] if hex(a, 8) && hex(b, 4) && hex(c, 4) && hex(d, 4) && hex(e, 12))
+    let guid = text.len() == 36
+        && text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.split('-').all(|part| hex(part, part.len()));
+    hex(text, 4) || guid
 }
 
 /// `[1-9][0-9]{0,5}[smh]`
