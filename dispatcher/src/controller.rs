@@ -214,26 +214,44 @@ pub struct Refusal {
     pub text: String,
 }
 
-/// Judges an answer. 408, 425, 429 and 5xx pass; an answer that is not understood counts as not heard.
+/// Conflicts that pass: the machine was faster than its controller, or two reports met.
+const PASSING_CONFLICTS: &[&str] = &["report.early", "report.busy"];
+
+/// Judges an answer. 408, 425, 429, 5xx and [`PASSING_CONFLICTS`] pass; an answer that is not understood counts as
+/// not heard.
 pub fn judge<T: DeserializeOwned>(reply: &Reply) -> Verdict<T> {
+    let fault = Fault::read(&reply.body);
     match reply.status {
         200 => match serde_json::from_slice(&reply.body) {
             Ok(answer) => Verdict::Acknowledged(answer),
             Err(fault) => Verdict::Later(format!("the controller's answer is not understood: {fault}")),
         },
         408 | 425 | 429 | 500..=599 => {
-            Verdict::Later(format!("the controller answered {}: {}", reply.status, words(&reply.body)))
+            Verdict::Later(format!("the controller answered {}: {}", reply.status, fault.message))
         }
-        status => Verdict::Refused(Refusal { status, text: words(&reply.body) }),
+        409 if PASSING_CONFLICTS.contains(&fault.error.as_str()) => Verdict::Later(fault.message),
+        status => Verdict::Refused(Refusal { status, text: fault.message }),
     }
 }
 
-fn words(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Fault {
-        message: String,
+/// The controller's shape of errors.
+#[derive(Default, Deserialize)]
+struct Fault {
+    /// Stable code.
+    #[serde(default)]
+    error: String,
+    /// One sentence for people.
+    message: String,
+}
+
+impl Fault {
+    /// What a body says; of one that is not ours, its text.
+    fn read(body: &[u8]) -> Self {
+        let mut fault: Self = serde_json::from_slice(body).unwrap_or_else(|_| Self {
+            message: String::from_utf8_lossy(body).into_owned(),
+            ..Self::default()
+        });
+        fault.message = fault.message.chars().take(TEXT_MAX).collect();
+        fault
     }
-    let text = serde_json::from_slice(body)
-        .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |fault: Fault| fault.message);
-    text.chars().take(TEXT_MAX).collect()
 }

@@ -107,6 +107,10 @@ impl Host<'_> {
             return self.resume(&target);
         }
         let serial = self.hardware.identity().serial;
+        let serial = match serial.trim() {
+            "" => "not given by the firmware",
+            serial => serial,
+        };
         self.screen.line(&format!("serial number {serial}; waiting for a task medium"));
         match self.wait_for_medium() {
             Ok(medium) => self.with_medium(&medium),
@@ -204,7 +208,7 @@ impl Host<'_> {
                 Fault { found_serial: Some(found.serial), ..Fault::new(Exit::WrongMachine, &mismatch) };
             return Err((fault, None));
         }
-        let recipe = serde_json::from_str::<Recipe>(&task.medium.recipe)
+        let recipe = schema::validate::recipe(&task.medium.recipe)
             .map_err(|refusal| (Fault::new(Exit::RecipeInvalid, &refusal), None))?;
         match targets::steps(self.target_dir, &recipe.task_target) {
             Ok(steps) => Ok((recipe, steps)),

@@ -93,8 +93,11 @@ pub enum VerifyError {
         /// What it says.
         version: u32,
     },
-    /// A listed file is not there.
-    #[error("{name} is listed in the manifest but is not on the task medium")]
+    /// The medium as a whole is too large.
+    #[error("the task medium holds more than {TASK_MEDIUM_MAX} bytes")]
+    MediumTooLarge,
+    /// A file that must be there is not.
+    #[error("{name} belongs on the task medium but is not there")]
     Missing {
         /// The file.
         name: String,
@@ -221,7 +224,10 @@ pub fn medium(root: &Path, keys: &[VerifyingKey]) -> Result<TaskMedium, VerifyEr
         if !found.contains(name) {
             return Err(VerifyError::Missing { name: name.clone() });
         }
-        let bytes = read(root, name, left)?;
+        let bytes = match read(root, name, left) {
+            Err(VerifyError::TooLarge { .. }) => return Err(VerifyError::MediumTooLarge),
+            other => other?,
+        };
         left -= bytes.len() as u64;
         if hex::encode(Sha256::digest(&bytes)) != *digest {
             return Err(VerifyError::Digest { name: name.clone() });

@@ -98,12 +98,26 @@ fn answers_are_judged_by_their_status() {
 }
 
 #[test]
+fn a_machine_that_is_faster_than_its_controller_asks_again() {
+    let conflict = |code: &str| {
+        let body = format!(r#"{{"error":"{code}","message":"not yet"}}"#).into_bytes();
+        judge::<Received>(&Reply { status: 409, body })
+    };
+    for code in ["report.early", "report.busy"] {
+        assert_eq!(conflict(code), Verdict::Later("not yet".to_owned()), "{code}");
+    }
+    for code in ["report.late", "report.second_boot", ""] {
+        assert!(matches!(conflict(code), Verdict::Refused(_)), "{code}");
+    }
+}
+
+#[test]
 fn tokens_are_not_sent_in_clear_and_a_controller_without_authority_is_nobodys() {
     let fault =
         |url: &str| HttpController::new(&job(url)).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(fault("http://10.0.0.5:8080").contains("not https://"));
     assert!(fault("https://10.0.0.5:8443").contains("no site_ca"));
-    assert!(fault("nonsense").contains("not a URL"));
+    assert!(fault("10.0.0.5").contains("not a URL"));
 }
 
 #[test]

@@ -186,7 +186,9 @@ fn the_hand_off_is_for_root_alone_and_holds_what_steps_need() {
 
 #[test]
 fn recipe_env_holds_plain_scalars_and_no_secret() {
-    let recipe = serde_json::from_str(&recipe_text()).unwrap();
+    let mut recipe: schema::recipe::Recipe = serde_json::from_str(&recipe_text()).unwrap();
+    recipe.env.insert("GREETING".to_owned(), "hello world".to_owned());
+    recipe.env.insert("JOB_ID".to_owned(), "another".to_owned());
     let (text, left_out) = recipe_env(&recipe, &job("https://10.0.0.5:8443"));
     assert!(!text.contains(BOOTSTRAP) && !text.contains("cloud-config"));
     assert_eq!(left_out, ["GREETING", "SERIAL_NUMBER"], "a blank would need quotes");
@@ -425,7 +427,7 @@ fn the_console_never_shows_a_token_or_a_payload() {
     let server = FakeController::willing(LAST);
     let bench = Bench::new(&TaskJob { heartbeat_seconds: 1, ..job(&server.url) }, &recipe_text());
     bench.play(whole_install());
-    bench.run();
+    assert_eq!(bench.run(), Exit::Ok);
     let screen = bench.screen.text();
     for secret in [BOOTSTRAP, SESSION, "hostname"] {
         assert!(!screen.contains(secret), "{screen}");

@@ -37,7 +37,7 @@ pub const RECIPE: &str = r##"{
     {"size": "rest", "type_guid": "8304", "format": "ext4", "mountpoint": "/"}
   ],
   "user_data": "#cloud-config\nhostname: web1\n",
-  "env": {"SITE": "ber1", "GREETING": "hello world"}
+  "env": {"SITE": "ber1", "ROLE": "web"}
 }"##;
 
 pub fn recipe_text() -> String {
@@ -452,4 +452,10 @@ pub fn serve(stream: impl Read + Write, answer: &Answer, log: &Mutex<Vec<Request
         }
         stream.flush().unwrap();
     }
+}
+
+#[test]
+fn the_recipe_of_these_tests_is_one_that_the_contract_accepts() {
+    let checked = schema::validate::recipe(&recipe_text());
+    assert!(checked.is_ok(), "{}", checked.unwrap_err());
 }
