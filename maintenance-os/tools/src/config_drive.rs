@@ -49,8 +49,11 @@ pub enum ConfigDriveError {
     NotJson(#[source] serde_json::Error),
 }
 
+/// File names on the volume, with their contents.
+pub type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// What is written, by name; `None` when the recipe brings no data.
-pub fn files(handoff: &Handoff) -> Result<Option<Vec<(&'static str, Vec<u8>)>>, ConfigDriveError> {
+pub fn files(handoff: &Handoff) -> Result<Option<Files>, ConfigDriveError> {
     let mut payloads = Vec::new();
     for name in PAYLOADS {
         payloads.push((name, handoff.payload(name)?));

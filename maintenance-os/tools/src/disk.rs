@@ -34,6 +34,7 @@ const BMC_DRIVES: [&str; 11] = [
 ];
 
 /// A disk, or another block device without one below it.
+#[expect(clippy::struct_excessive_bools, reason = "facts as they were read, each independent of the others")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disk {
     /// Kernel name, `sda`.
@@ -243,10 +244,8 @@ impl Disk {
             Some("it has no medium".into())
         } else if self.read_only {
             Some("it is read-only".into())
-        } else if let Some(place) = mounted.first() {
-            Some(format!("it is in use: mounted at {place}"))
         } else {
-            None
+            mounted.first().map(|place| format!("it is in use: mounted at {place}"))
         }
     }
 
@@ -452,10 +451,10 @@ fn table(disks: &[Disk]) -> String {
         if let Some(link) = disk.by_path.first() {
             let _ = write!(text, " by_path={}", link.rsplit('/').next().unwrap_or(link));
         }
-        match disk.excluded() {
-            Some(reason) => text.push_str(&format!(" (never used: {reason})\n")),
-            None => text.push('\n'),
+        if let Some(reason) = disk.excluded() {
+            let _ = write!(text, " (never used: {reason})");
         }
+        text.push('\n');
     }
     if text.is_empty() { "  no disk at all".to_owned() } else { text.trim_end().to_owned() }
 }

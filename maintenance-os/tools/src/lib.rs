@@ -8,6 +8,7 @@
 //! ```
 //! Programs stay programs (`sgdisk`, `mkfs.*`, `grub-install`): we build their arguments and read their output.
 
+pub mod blkid;
 pub mod bootloader;
 pub mod cli;
 pub mod config_drive;
@@ -27,5 +28,7 @@ pub mod registry;
 pub mod runner;
 pub mod target;
 
+#[cfg(test)]
+mod loop_tests;
 #[cfg(test)]
 mod testing;

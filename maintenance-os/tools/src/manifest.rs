@@ -202,7 +202,7 @@ mod tests {
     fn what_is_no_manifest_is_refused() {
         for (text, says) in [
             ("", "not an image manifest"),
-            ("[]", "not an image manifest"),
+            ("[]", "0 layers"),
             ("{}", "0 layers"),
             (r#"{"layers":[]}"#, "0 layers"),
             (r#"{"layers":[{"digest":"sha256:../../etc","size":1}]}"#, "only sha256"),

@@ -12,7 +12,13 @@ use crate::target;
 pub fn text(table: &PartitionTable, kept: &[String]) -> String {
     let mut text = "# Written by Slipway. <what> <where> <type> <options> <dump> <pass>\n".to_owned();
     let mut places: Vec<String> = Vec::new();
-    for record in &table.partitions {
+    let mut records: Vec<&PartitionRecord> = table.partitions.iter().collect();
+    // `mount -a` goes from top to bottom: `/` first, swap last.
+    records.sort_by_key(|record| {
+        let place = record.solved.mountpoint.as_deref().unwrap_or_default();
+        (record.solved.format == Format::Swap, place.trim_end_matches('/').matches('/').count())
+    });
+    for record in records {
         if let (Some(uuid), Some(line)) = (&record.uuid, line(record)) {
             let _ = writeln!(text, "UUID={uuid} {line}");
             places.extend(line.split(' ').next().map(str::to_owned));

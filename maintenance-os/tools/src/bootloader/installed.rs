@@ -26,6 +26,7 @@ pub struct Kernel {
 }
 
 /// The installed system, as far as booting it goes.
+#[expect(clippy::struct_excessive_bools, reason = "facts as they were read, each independent of the others")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     /// `ID` of os-release: `debian`.

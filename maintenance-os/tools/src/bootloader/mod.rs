@@ -229,7 +229,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner, firmware: Firmware) -> Re
     };
     if firmware == Firmware::Uefi {
         progress.tell(0, None, Some("writing the boot entry"));
-        let warning = boot_entry(handoff, &disk, &table, loader, runner)?;
+        let warning = boot_entry(handoff, &disk, &table, loader, runner);
         if let Some(warning) = &warning {
             runner.say(&format!("warning: {warning}"));
         }
@@ -272,33 +272,33 @@ fn boot_entry(
     table: &PartitionTable,
     loader: Option<(String, String)>,
     runner: &mut dyn Runner,
-) -> Result<Option<String>, BootloaderError> {
+) -> Option<String> {
     let (name, path) = loader.unwrap_or_else(|| ("disk".to_owned(), r"\EFI\BOOT\BOOTX64.EFI".to_owned()));
     let Some((number, guid)) = find_esp(disk, table) else {
-        return Ok(Some("no EFI system partition was found, so no boot entry was made".to_owned()));
+        return Some("no EFI system partition was found, so no boot entry was made".to_owned());
     };
     if !Path::new(nvram::EFIVARS).join("..").exists() {
-        return Ok(Some("the firmware's variables are not visible; the removable path boots".to_owned()));
+        return Some("the firmware's variables are not visible; the removable path boots".to_owned());
     }
     let mounted = std::fs::read_dir(nvram::EFIVARS).is_ok_and(|mut entries| entries.next().is_some());
     if !mounted {
         let mount = Command::new("mount").args(["-t", "efivarfs", "efivarfs", nvram::EFIVARS]);
         if let Err(error) = runner.output(&mount) {
-            return Ok(Some(format!("the firmware's variables cannot be mounted: {error}")));
+            return Some(format!("the firmware's variables cannot be mounted: {error}"));
         }
     }
     let listing = match runner.output(&Command::new("efibootmgr").args(["--verbose"])) {
         Ok(listing) => listing,
-        Err(error) => return Ok(Some(format!("the firmware's boot entries cannot be read: {error}"))),
+        Err(error) => return Some(format!("the firmware's boot entries cannot be read: {error}")),
     };
     let mut ours = vec![guid];
     ours.extend(table.partitions.iter().map(|record| record.partuuid.clone()));
     ours.extend(table.replaced.clone());
     let entry = Entry { name, path, disk: disk.path.clone(), partition: number, guids: ours };
     let actions = nvram::plan(&nvram::parse(&listing), &entry, handoff.recipe.boot_order.unwrap_or_default());
-    Ok(runner.run_actions(&actions).err().map(|error| {
+    runner.run_actions(&actions).err().map(|error| {
         format!("the firmware did not take the boot entry (NVRAM full or read-only?); the removable path boots: {error}")
-    }))
+    })
 }
 
 /// Number and GUID of the ESP: as made by us, or as the image brought it.

@@ -60,8 +60,7 @@ pub fn plan(found: &Entries, entry: &Entry, order: BootOrder) -> Vec<Action> {
         let rest = path.split("GPT,").nth(1)?;
         Some(rest.split([',', ')']).next()?.to_ascii_lowercase())
     };
-    let of_this_disk =
-        |path: &str| guid_of(path).is_some_and(|guid| entry.guids.iter().any(|ours| *ours == guid));
+    let of_this_disk = |path: &str| guid_of(path).is_some_and(|guid| entry.guids.contains(&guid));
     let label = format!("{LABEL}{}", entry.name);
     // An entry of ours whose disk path is gone was left by an install that lost power.
     let dead = |name: &str, path: &str| of_this_disk(path) || (name == label && guid_of(path).is_none());

@@ -230,7 +230,7 @@ impl<R: Read> Archive<R> {
                 b"uid" => into.uid = Some(id()?),
                 b"gid" => into.gid = Some(id()?),
                 b"mtime" => {
-                    into.mtime = Some(time(text).ok_or_else(|| self.wrong("a pax time that is none"))?)
+                    into.mtime = Some(time(text).ok_or_else(|| self.wrong("a pax time that is none"))?);
                 }
                 b"GNU.sparse.major" => (into.sparse, into.sparse_major) = (true, Some(number()?)),
                 b"GNU.sparse.name" => (into.sparse, into.sparse_name) = (true, Some(value.to_vec())),

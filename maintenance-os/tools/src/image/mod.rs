@@ -28,6 +28,7 @@ use std::path::Path;
 
 use schema::recipe::ImageKind;
 
+use crate::blkid;
 use crate::disk::{self, ChooseError, Disk};
 use crate::handoff::{Handoff, HandoffError, ImageRecord, PartitionTable};
 use crate::lsblk::{self, LsblkError};
@@ -143,7 +144,8 @@ impl ImagePlan {
 
 /// The disk, checked to be the chosen one and to be partitioned as recorded.
 pub fn confirmed(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(Disk, PartitionTable), ImageError> {
-    let disk = disk::confirm(lsblk::disks(runner)?, &handoff.disk()?)?;
+    let mut disk = disk::confirm(lsblk::disks(runner)?, &handoff.disk()?)?;
+    blkid::complete(runner, &mut disk);
     let table = handoff.partitions()?;
     let table = if table.partitions.is_empty() { table } else { read_back(runner, &disk, &table)? };
     Ok((disk, table))

@@ -182,12 +182,13 @@ fn stream(
     });
     let complete = fetched.map_err(|_| PourError::Worker)??;
     let decoded = decoded.map_err(|_| PourError::Worker)?;
+    let of_the_disk = matches!(
+        &consumed,
+        Err(PourError::Raw { source: RawError::Write { .. } | RawError::TooLarge { .. }, .. }
+            | PourError::Layer { source: LayerError::Tree(_), .. })
+    );
     match (decoded, consumed) {
-        (
-            _,
-            Err(error @ PourError::Raw { source: RawError::Write { .. } | RawError::TooLarge { .. }, .. }),
-        ) => Err(error),
-        (_, Err(error @ PourError::Layer { source: LayerError::Tree(_), .. })) => Err(error),
+        (_, Err(error)) if of_the_disk => Err(error),
         (Err(source), _) => Err(PourError::Decode { digest: layer.digest.clone(), source }),
         (Ok(()), Err(error)) => Err(error),
         (Ok(()), Ok(())) if complete => Ok(()),

@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn image(length: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..length).map(|n| (n % 253) as u8 + 1).collect();
+        let mut bytes: Vec<u8> = (1..=253).cycle().take(length).collect();
         if length > 5 << 20 {
             bytes[2 << 20..4 << 20].fill(0);
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{
     FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, mknodat, utimensat,
 };
@@ -20,6 +20,9 @@ use super::archive::{ArchiveError, Kind, Member};
 
 /// A path inside the tree: components joined by `/`, none of them empty, `.` or `..`. Empty: the root.
 pub type Inside = Vec<u8>;
+
+/// Most links to folders not yet there that are followed for one name; the kernel's own limit for links.
+const LINKS_MAX: u32 = 40;
 
 /// What could not be written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +125,21 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Where a link in a folder leads to, by its words alone; never out of the root.
+fn follow(folder: &[u8], link: &[u8]) -> Inside {
+    let mut parts: Vec<&[u8]> =
+        if link.starts_with(b"/") { Vec::new() } else { folder.split(|b| *b == b'/').collect() };
+    for part in link.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(&b'/')
+}
+
 impl Tree {
     /// Opens the folder that is the root of everything.
     pub fn open(root: &Path) -> Result<Self, TreeError> {
@@ -142,21 +160,31 @@ impl Tree {
     /// Opens a folder, making it and those above it where they are missing.
     fn folder(&mut self, folder: &[u8]) -> Result<&OwnedFd, TreeError> {
         if self.recent.as_ref().is_none_or(|(path, _)| path != folder) {
-            let fd = match self.resolve(folder, OFlag::O_PATH) {
-                Err(Errno::ENOENT) if !folder.is_empty() => {
-                    let (above, name) = split(folder);
-                    let parent = self.folder(above)?;
-                    let mode = Mode::from_bits_truncate(0o755);
-                    mkdirat(parent, name, mode).map_err(call("making the folder", folder))?;
-                    self.resolve(folder, OFlag::O_PATH)
-                }
-                other => other,
-            };
-            self.recent = Some((folder.to_vec(), fd.map_err(call("opening the folder", folder))?));
+            let fd = self.reach(folder, LINKS_MAX)?;
+            self.recent = Some((folder.to_vec(), fd));
         }
         match &self.recent {
             Some((_, fd)) => Ok(fd),
             None => Ok(&self.root),
+        }
+    }
+
+    /// As [`Self::folder`]; a link to a folder that is not there yet is followed at most `links` times.
+    fn reach(&self, folder: &[u8], links: u32) -> Result<OwnedFd, TreeError> {
+        match self.resolve(folder, OFlag::O_PATH) {
+            Err(Errno::ENOENT) if !folder.is_empty() => {}
+            other => return other.map_err(call("opening the folder", folder)),
+        }
+        let (above, name) = split(folder);
+        let parent = self.reach(above, links)?;
+        match mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
+            Err(Errno::EEXIST) if links > 0 => {
+                let link = readlinkat(&parent, name).map_err(call("reading the link", folder))?;
+                let link = std::os::unix::ffi::OsStrExt::as_bytes(link.as_os_str());
+                self.reach(&follow(above, link), links - 1)
+            }
+            Err(error) => Err(call("making the folder", folder)(error)),
+            Ok(()) => self.resolve(folder, OFlag::O_PATH).map_err(call("opening the folder", folder)),
         }
     }
 

@@ -8,12 +8,13 @@ use schema::recipe::Format;
 
 use super::pour::{self, Meter};
 use super::{ImageError, fetch};
+use crate::blkid;
 use crate::disk::Disk;
 use crate::handoff::{Handoff, PartitionRecord, PartitionTable};
 use crate::ids::Seed;
 use crate::lsblk;
 use crate::manifest::Manifest;
-use crate::partition::{mkfs, parse_blkid, partition_path, settle};
+use crate::partition::{mkfs, partition_path, settle};
 use crate::plan::{Action, Command};
 use crate::runner::Runner;
 
@@ -34,8 +35,7 @@ pub fn write(
     let written = pour::onto_disk(source, layer, &disk.path, disk.size_bytes, meter)?;
     runner.say(&format!("{written} bytes written to {}", disk.path));
 
-    let probe = Command::new("blkid").args(["--probe", "--output", "export", &disk.path]).tries(3);
-    let kind = parse_blkid(&runner.output(&probe)?).get("PTTYPE").cloned().unwrap_or_default();
+    let kind = blkid::probe(runner, &disk.path)?.get("PTTYPE").cloned().unwrap_or_default();
     let config_drive = handoff.layout.config_drive;
     if kind != "gpt" {
         return if config_drive { Err(ImageError::NotGpt { found: kind }) } else { Ok(()) };
@@ -81,10 +81,10 @@ fn find(
     guid: &str,
     seed: &Seed,
 ) -> Result<PartitionRecord, ImageError> {
-    let now = lsblk::disks(runner)?;
-    let nodes = now.iter().filter(|now| now.path == disk.path).flat_map(|disk| &disk.nodes);
     let missing = || ImageError::NoConfigDrive { disk: disk.path.clone() };
-    let node = nodes.into_iter().find(|node| node.partuuid.as_deref() == Some(guid)).ok_or_else(missing)?;
+    let mut now = lsblk::disks(runner)?.into_iter().find(|now| now.path == disk.path).ok_or_else(missing)?;
+    blkid::complete(runner, &mut now);
+    let node = now.nodes.iter().find(|node| node.partuuid.as_deref() == Some(guid)).ok_or_else(missing)?;
     let digits = node.path.as_str();
     let at = digits.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
     let number = digits[at..].parse().map_err(|_| missing())?;

@@ -13,12 +13,12 @@ mod wipe;
 
 pub(crate) use make::mkfs;
 pub use make::partition_path;
-pub(crate) use readback::parse as parse_blkid;
 pub use readback::{ReadBackError, read_back};
 
 use schema::layout::{LayoutError, SolvedPartition};
 use schema::recipe::{ImageKind, Wipe};
 
+use crate::blkid;
 use crate::disk::{self, ChooseError, Disk};
 use crate::handoff::{Handoff, HandoffError, PartitionRecord, PartitionTable};
 use crate::ids::Seed;
@@ -90,7 +90,8 @@ pub fn prepare(
     handoff: &Handoff,
     runner: &mut dyn Runner,
 ) -> Result<(Disk, PartitionTable, Plan), PartitionError> {
-    let disk = disk::confirm(lsblk::disks(runner)?, &handoff.disk()?)?;
+    let mut disk = disk::confirm(lsblk::disks(runner)?, &handoff.disk()?)?;
+    blkid::complete(runner, &mut disk);
     let whole_disk = handoff.job.image.as_ref().is_some_and(|image| image.kind == ImageKind::Disk);
     let solved = if whole_disk {
         Vec::new()

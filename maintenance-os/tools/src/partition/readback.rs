@@ -1,14 +1,12 @@
 //! Reading back what was made: every partition where it should be, with the GUID, the filesystem and the
 //! UUID that were asked for. Not what the tools said they did, but what is on the disk.
 
-use std::collections::BTreeMap;
-
 use schema::recipe::Format;
 
 use super::partition_path;
+use crate::blkid;
 use crate::disk::Disk;
 use crate::handoff::PartitionTable;
-use crate::plan::Command;
 use crate::runner::{RunError, Runner};
 
 /// Sectors of blkid and the kernel are always of this size.
@@ -51,10 +49,8 @@ pub fn read_back(
     let mut table = table.clone();
     for record in &mut table.partitions {
         let path = partition_path(&disk.path, record.solved.number);
-        let command = Command::new("blkid").args(["--probe", "--output", "export", &path]).tries(3);
-        let answer =
-            runner.output(&command).map_err(|source| ReadBackError::Probe { path: path.clone(), source })?;
-        let found = parse(&answer);
+        let found = blkid::probe(runner, &path)
+            .map_err(|source| ReadBackError::Probe { path: path.clone(), source })?;
         let get = |name: &str| found.get(name).cloned().unwrap_or_default();
         let same = |what, found: String, wanted: &str| {
             if found.eq_ignore_ascii_case(wanted) {
@@ -76,15 +72,6 @@ pub fn read_back(
         }
     }
     Ok(table)
-}
-
-/// `KEY=value` lines; values are escaped like for a shell where needed, which ours never are.
-pub fn parse(answer: &str) -> BTreeMap<String, String> {
-    answer
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
 }
 
 fn blkid_type(format: Format) -> &'static str {

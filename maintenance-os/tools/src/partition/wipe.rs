@@ -45,7 +45,7 @@ pub fn actions(disk: &Disk, wipe: Wipe) -> Vec<Action> {
     match wipe {
         Wipe::None | Wipe::Metadata => {}
         Wipe::Discard => {
-            actions.push(Action::Run(Command::new("blkdiscard").args(["--force", &disk.path]).within(LONG)))
+            actions.push(Action::Run(Command::new("blkdiscard").args(["--force", &disk.path]).within(LONG)));
         }
         Wipe::SecureErase => actions.push(Action::Run(
             Command::new("nvme").args(["format", "--force", "--ses=1", &disk.path]).within(LONG),

@@ -1,5 +1,7 @@
 //! What several unit tests need: a hand-off folder, a disk, a job.
 
+pub mod registry;
+
 use std::fs;
 
 use schema::layout::LayoutPlan;
@@ -46,7 +48,7 @@ pub fn job(kind: ImageKind, registry: &str) -> TaskJob {
             kind,
         }),
         heartbeat_seconds: 30,
-        step_seconds: Default::default(),
+        step_seconds: std::collections::BTreeMap::default(),
         offline: None,
     }
 }
