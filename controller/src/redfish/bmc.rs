@@ -63,6 +63,25 @@ pub struct Slot {
     pub boots: bool,
 }
 
+impl Slot {
+    /// Whether `url` is in it, in whatever form the BMC gives the image back.
+    pub fn holds(&self, url: &str) -> bool {
+        self.inserted && is_image(self.image.as_deref(), url)
+    }
+}
+
+/// Whether a BMC that shows `shown` for a filled slot means `url`: shown as the URL, as its path on the server,
+/// or, by BMCs that keep no more, as the name of its file. One that shows nothing at all means what we put in.
+pub(super) fn is_image(shown: Option<&str>, url: &str) -> bool {
+    fn path(text: &str) -> &str {
+        text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(text)
+    }
+    let Some(shown) = shown else { return true };
+    let wanted = path(url);
+    let file = wanted.rsplit('/').next().unwrap_or(wanted);
+    shown == url || path(shown) == wanted || (!shown.contains('/') && shown == file)
+}
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Probe {

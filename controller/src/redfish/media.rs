@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::bmc::is_image;
 use super::change::patch;
 use super::classify::{Kind, Refusal};
 use super::discover::MediaSlot;
@@ -195,28 +196,9 @@ pub fn not_observed(session: &Session, what: &str, seen: String, watched: Durati
     }
 }
 
-/// Whether the slot shows `url`: as the URL, as its path on the server, or, from BMCs that keep no more, as the
-/// name of its file.
+/// Whether the slot shows `url`.
 fn shows(media: &Media, url: &str) -> bool {
-    if !media.inserted {
-        return false;
-    }
-    let path =
-        url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(url);
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let is_it = |shown: &str| {
-        let shown_path = shown
-            .split_once("://")
-            .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
-            .unwrap_or(shown);
-        shown == url || shown_path == path || (!shown.contains('/') && shown == file)
-    };
-    match (&media.image, &media.image_name) {
-        (Some(image), _) => is_it(image),
-        (None, Some(name)) => is_it(name),
-        // It says that something is in, and we emptied it before: all the proof such a BMC gives.
-        (None, None) => true,
-    }
+    media.inserted && is_image(media.image.as_deref().or(media.image_name.as_deref()), url)
 }
 
 #[cfg(test)]
