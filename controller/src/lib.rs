@@ -1,5 +1,6 @@
 //! Slipway's controller: jobs, media, BMCs, registry and API in one process.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod fetch;

@@ -268,6 +268,58 @@ impl IntentError {
     }
 }
 
+/// Why a machine's BMC does not do what an operator asks of it.
+#[derive(Debug, thiserror::Error)]
+pub enum HandsError {
+    /// No such machine.
+    #[error("no machine has serial {serial:?}; add it with `slipway machine add`")]
+    UnknownMachine {
+        /// As given.
+        serial: String,
+    },
+    /// A job has the machine.
+    #[error("machine {serial} has job {job}, which is not released; its power is that job's until then")]
+    ActiveJob {
+        /// The machine.
+        serial: String,
+        /// Its job.
+        job: JobId,
+    },
+    /// The BMC cannot even be asked.
+    #[error("{text}")]
+    Connect {
+        /// Stable code.
+        code: String,
+        /// One sentence.
+        text: String,
+    },
+    /// The BMC did not do it.
+    #[error(transparent)]
+    Bmc(#[from] crate::redfish::BmcError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl HandsError {
+    /// Stable code for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::UnknownMachine { .. } => "machine.unknown",
+            Self::ActiveJob { .. } => "conflict.active_job",
+            Self::Connect { code, .. } => code,
+            Self::Bmc(_) => "bmc.failed",
+            Self::Store(error) => store_code(error),
+        }
+    }
+}
+
+impl From<super::drive::Fault> for HandsError {
+    fn from(fault: super::drive::Fault) -> Self {
+        Self::Connect { code: fault.code.to_string(), text: fault.text }
+    }
+}
+
 fn store_code(error: &StoreError) -> &'static str {
     match error {
         StoreError::DiskFull { .. } => "store.disk_full",

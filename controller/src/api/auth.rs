@@ -1,0 +1,173 @@
+//! Who calls: API tokens as `Authorization: Bearer`, or as the password of Basic. Each mutating call is audited;
+//! whoever guesses tokens is slowed down.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+
+use super::ApiState;
+use super::error::ApiError;
+use crate::model::{ApiToken, AuditEntry, Role};
+use crate::store;
+use crate::telemetry::RequestId;
+
+/// The token that a request came with.
+#[derive(Debug, Clone)]
+pub struct Caller(pub ApiToken);
+
+impl Caller {
+    /// Refuses a caller whose role is too small.
+    pub fn needs(&self, role: Role) -> Result<(), ApiError> {
+        if self.0.role >= role {
+            return Ok(());
+        }
+        let message =
+            format!("token {:?} is {}; this needs {}", self.0.name, self.0.role.as_str(), role.as_str());
+        Err(ApiError::new(StatusCode::FORBIDDEN, "auth.role", message))
+    }
+}
+
+/// Lets people and CI in: finds the token, asks for `operator` where something changes, and audits it.
+pub async fn people(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    state.guard.check(from)?;
+    let caller = match caller(&state, request.headers()).await? {
+        Some(caller) => caller,
+        None => {
+            state.guard.failed(from);
+            return Err(ApiError::new(
+                StatusCode::UNAUTHORIZED,
+                "auth.token",
+                "send a valid API token as `Authorization: Bearer <token>`; the first one is in <state>/admin.token",
+            ));
+        }
+    };
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes {
+        caller.needs(Role::Operator)?;
+    }
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    let actor = caller.0.name.clone();
+    request.extensions_mut().insert(caller);
+    let response = next.run(request).await;
+    if changes {
+        let entry = AuditEntry {
+            at: state.workflow.clock().now(),
+            actor,
+            source: from.map(|address| address.to_string()),
+            request_id: id,
+            action: method.to_string(),
+            object: path,
+            detail: Some(response.status().as_u16().to_string()),
+        };
+        store::on(state.workflow.store(), move |store| store.audit(entry)).await?;
+    }
+    Ok(response)
+}
+
+async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
+    let Some(secret) = secret(headers) else { return Ok(None) };
+    let sha256 = Sha256::digest(secret.as_bytes()).into();
+    let token = store::on(state.workflow.store(), move |store| store.token_by_hash(sha256)).await?;
+    let now = state.workflow.clock().now();
+    Ok(token.filter(|token| token.is_alive(now)).map(Caller))
+}
+
+/// The secret in `Authorization`: a bearer token, or the password of Basic.
+pub fn secret(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        return text.split_once(':').map(|(_, password)| password.to_owned());
+    }
+    None
+}
+
+/// How many wrong tokens an address may send within [`WINDOW`].
+const FAILURES_MAX: u32 = 30;
+/// After this long an address starts afresh.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses remembered; beyond it the oldest are forgotten.
+const ADDRESSES_MAX: usize = 10_000;
+
+/// Counts wrong tokens per address, so that guessing costs the guesser and not us.
+#[derive(Debug, Default)]
+pub struct Guard(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+
+impl Guard {
+    fn check(&self, from: Option<IpAddr>) -> Result<(), ApiError> {
+        let Some(from) = from else { return Ok(()) };
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.get(&from) {
+            Some((since, count)) if *count >= FAILURES_MAX && since.elapsed() < WINDOW => {
+                let message = format!("too many wrong tokens from {from}; wait a minute");
+                Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "auth.rate", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, from: Option<IpAddr>) {
+        let Some(from) = from else { return };
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= ADDRESSES_MAX {
+            failures.retain(|_, (since, _)| since.elapsed() < WINDOW);
+        }
+        let entry = failures.entry(from).or_insert((Instant::now(), 0));
+        if entry.0.elapsed() >= WINDOW {
+            *entry = (Instant::now(), 0);
+        }
+        entry.1 += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_from_bearer_and_from_the_password_of_basic() {
+        for (value, expected) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("Basic dXNlcjphYmM6ZA==", Some("abc:d")),
+            ("Basic !!!", None),
+            ("Digest abc", None),
+            ("abc", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            assert_eq!(secret(&headers).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_guesses_is_refused_and_others_are_not() {
+        let guard = Guard::default();
+        let (bad, good) = (Some("10.0.0.1".parse().unwrap()), Some("10.0.0.2".parse().unwrap()));
+        for _ in 0..FAILURES_MAX {
+            assert!(guard.check(bad).is_ok());
+            guard.failed(bad);
+        }
+        assert!(guard.check(bad).is_err());
+        assert!(guard.check(good).is_ok());
+    }
+}

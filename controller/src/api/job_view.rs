@@ -1,0 +1,72 @@
+//! How a job looks from outside: [`Job`] and what is live of it, without tokens, nonces and leases.
+
+use serde_json::{Value, json};
+
+use crate::model::{Ending, Event, Job, JobState, Live, Outcome};
+
+/// A job as the API shows it, without its timeline.
+pub fn job(job: &Job, live: &Live) -> Value {
+    let failure = match job.state.outcome() {
+        Some(Outcome::Failed(failure)) => Some(failure),
+        _ => None,
+    };
+    let cancelled_by = match job.state.outcome() {
+        Some(Outcome::Cancelled { by }) => Some(by),
+        _ => None,
+    };
+    let steps: Vec<Value> = job
+        .steps
+        .iter()
+        .map(|step| {
+            let mut value = json!(step);
+            if let Some(progress) = live.progress.get(&step.name) {
+                value["done"] = json!(progress.done);
+                value["total"] = json!(progress.total);
+                value["message"] = json!(progress.message);
+            }
+            value
+        })
+        .collect();
+    let mut view = json!({
+        "job_id": job.id,
+        "server_serial": job.serial,
+        "status": job.state.status().as_str(),
+        "phase": job.state.phase().map(|phase| phase.as_str()),
+        "complete": matches!(job.state, JobState::Over { ending: Ending::Released, .. }),
+        "attempt": job.attempt,
+        "task_target": job.task_target,
+        "destructive": job.destructive,
+        "touched": job.touched,
+        "steps": steps,
+        "image": job.image,
+        "recipe_sha256": job.recipe_sha256,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "phase_since": job.phase_since,
+        "released_at": job.released_at,
+        "wait": live.wait,
+        "heard_at": live.heard_at,
+        "failed_step": failure.map(|failure| &failure.failed_step),
+        "reason_code": failure.map(|failure| &failure.code),
+        "reason": failure.map(|failure| &failure.reason),
+        "cancelled_by": cancelled_by,
+        "retry_of": job.retry_of,
+        "requested_by": job.requested_by,
+        "notes": job.notes,
+    });
+    drop_nulls(&mut view);
+    view
+}
+
+/// A job with its timeline so far.
+pub fn job_with_timeline(shown: &Job, live: &Live, timeline: &[Event]) -> Value {
+    let mut view = job(shown, live);
+    view["timeline"] = json!(timeline);
+    view
+}
+
+fn drop_nulls(view: &mut Value) {
+    if let Value::Object(fields) = view {
+        fields.retain(|_, value| !value.is_null());
+    }
+}

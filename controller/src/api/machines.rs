@@ -1,0 +1,287 @@
+//! `/api/v1/machines`. BMC credentials go in and never come out.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schema::recipe::HostNetwork;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ApiState;
+use super::auth::Caller;
+use super::body::Body;
+use super::error::ApiError;
+use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret};
+use crate::redfish::Power;
+use crate::store::{self, Added, MachineFilter, Removed, Updated};
+
+/// Body of `POST /machines` and `PUT /machines/{serial}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineBody {
+    serial: String,
+    #[serde(default)]
+    uuid: Option<String>,
+    #[serde(default)]
+    macs: Vec<String>,
+    bmc: BmcBody,
+    #[serde(default)]
+    host_network: Option<HostNetwork>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    deadlines: Overrides,
+    #[serde(default)]
+    media_url: Option<String>,
+    #[serde(default)]
+    api_url: Option<String>,
+}
+
+/// Where the BMC is and how to enter it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BmcBody {
+    url: String,
+    user: String,
+    /// Absent in a PUT: the stored one stays.
+    #[serde(default)]
+    password: Option<String>,
+    /// SHA-256 of the certificate to pin; absent: verify against the system's roots.
+    #[serde(default)]
+    certificate_sha256: Option<String>,
+    #[serde(default)]
+    plain_http: bool,
+    #[serde(default)]
+    system: Option<String>,
+}
+
+impl MachineBody {
+    /// A machine of this description. What is already there is kept where a description does not say it.
+    fn machine(
+        self,
+        old: Option<&Machine>,
+        now: jiff::Timestamp,
+    ) -> Result<(Machine, Option<Secret<String>>), ApiError> {
+        let serial = self.serial.trim().to_owned();
+        if serial.is_empty() || serial.len() > SERIAL_MAX || serial.chars().any(char::is_control) {
+            return Err(ApiError::bad_request(format!("serial is 1 to {SERIAL_MAX} printable characters")));
+        }
+        if schema::identity::is_placeholder_serial(&serial) {
+            let message = format!(
+                "{serial:?} is a placeholder that many machines share; set a real serial in the firmware"
+            );
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "machine.placeholder_serial", message));
+        }
+        let url = url::Url::parse(&self.bmc.url)
+            .ok()
+            .filter(|url| {
+                matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none()
+            })
+            .ok_or_else(|| {
+                ApiError::bad_request("bmc.url is https://address[:port], without credentials in it")
+            })?;
+        if url.scheme() == "http" && !self.bmc.plain_http {
+            return Err(ApiError::bad_request(
+                "bmc.url is plain http: credentials would cross the network in clear; set bmc.plain_http if that is meant",
+            ));
+        }
+        let tls = match self.bmc.certificate_sha256 {
+            Some(pin) if pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                BmcTls::Pinned(pin.to_lowercase())
+            }
+            Some(_) => return Err(ApiError::bad_request("bmc.certificate_sha256 is 64 hex digits")),
+            None => BmcTls::Verify,
+        };
+        let machine = Machine {
+            id: old.map_or_else(MachineId::fresh, |machine| machine.id.clone()),
+            serial,
+            uuid: self.uuid,
+            macs: self.macs,
+            bmc: Bmc {
+                url: self.bmc.url.trim_end_matches('/').to_owned(),
+                user: self.bmc.user,
+                tls,
+                plain_http: self.bmc.plain_http,
+                system: self.bmc.system,
+            },
+            host_network: self.host_network,
+            labels: self.labels,
+            deadlines: self.deadlines,
+            media_url: self.media_url,
+            api_url: self.api_url,
+            lifecycle: old.map_or(Lifecycle::Free, |machine| machine.lifecycle.clone()),
+            created_at: old.map_or(now, |machine| machine.created_at),
+            updated_at: now,
+            version: old.map_or(0, |machine| machine.version),
+        };
+        Ok((machine, self.bmc.password.map(Secret::new)))
+    }
+}
+
+/// Longest serial, in bytes.
+const SERIAL_MAX: usize = 128;
+
+fn unknown(serial: &str) -> ApiError {
+    ApiError::not_found(
+        "machine.unknown",
+        format!("no machine has serial {serial:?}; add it with `slipway machine add`"),
+    )
+}
+
+fn taken(serial: &str) -> ApiError {
+    let message = format!("a machine with serial {serial:?} is there already; change it with PUT");
+    ApiError::new(StatusCode::CONFLICT, "machine.exists", message)
+}
+
+async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
+    let wanted = serial.to_owned();
+    store::on(state.workflow.store(), move |store| store.machine_by_serial(&wanted))
+        .await?
+        .ok_or_else(|| unknown(serial))
+}
+
+/// Adds a machine.
+pub async fn add(State(state): State<ApiState>, Body(body): Body<MachineBody>) -> Result<Response, ApiError> {
+    let (machine, password) = body.machine(None, state.workflow.clock().now())?;
+    let password = password.ok_or_else(|| ApiError::bad_request("bmc.password is missing"))?;
+    let (serial, new) = (machine.serial.clone(), machine.clone());
+    match store::on(state.workflow.store(), move |store| store.add_machine(new, password)).await? {
+        Added::SerialTaken => Err(taken(&serial)),
+        Added::Done => {
+            let path = format!("/api/v1/machines/{}", utf8_percent_encode(&serial, NON_ALPHANUMERIC));
+            let machine = found(&state, &serial).await?;
+            Ok((StatusCode::CREATED, [(header::LOCATION, path)], Json(view(&machine, None))).into_response())
+        }
+    }
+}
+
+/// Replaces a machine's description; the password stays unless a new one is sent.
+pub async fn replace(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+    Body(body): Body<MachineBody>,
+) -> Result<Json<Value>, ApiError> {
+    let old = found(&state, &serial).await?;
+    let (machine, password) = body.machine(Some(&old), state.workflow.clock().now())?;
+    let new_serial = machine.serial.clone();
+    match store::on(state.workflow.store(), move |store| store.update_machine(machine, password)).await? {
+        Updated::Done => Ok(Json(view(&found(&state, &new_serial).await?, None))),
+        Updated::SerialTaken => Err(taken(&new_serial)),
+        Updated::Unknown => Err(unknown(&serial)),
+        Updated::Stale => {
+            let message = format!("machine {serial:?} was changed meanwhile; read it again");
+            Err(ApiError::new(StatusCode::CONFLICT, "machine.changed", message))
+        }
+    }
+}
+
+/// Query of the list.
+#[derive(Deserialize)]
+pub struct ListQuery {
+    #[serde(default)]
+    limit: u32,
+    cursor: Option<String>,
+    /// `name=value`, several separated by commas; all must match.
+    label: Option<String>,
+}
+
+/// Machines by serial.
+pub async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, ApiError> {
+    let mut labels = Vec::new();
+    for pair in query.label.iter().flat_map(|text| text.split(',')) {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| ApiError::bad_request("label is name=value[,name=value]"))?;
+        labels.push((name.to_owned(), value.to_owned()));
+    }
+    let filter = MachineFilter { labels, limit: query.limit, cursor: query.cursor };
+    let page = store::on(state.workflow.store(), move |store| store.machines(&filter)).await?;
+    let machines: Vec<Value> = page.items.iter().map(|machine| view(machine, None)).collect();
+    Ok(Json(json!({ "machines": machines, "next_cursor": page.next })))
+}
+
+/// One machine, with its active job.
+pub async fn show(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let machine = found(&state, &serial).await?;
+    let id = machine.id.clone();
+    let job = store::on(state.workflow.store(), move |store| store.active_job(&id)).await?;
+    Ok(Json(view(&machine, job.as_ref().map(crate::model::JobId::as_str))))
+}
+
+/// Removes a machine that no open job has.
+pub async fn remove(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id = found(&state, &serial).await?.id;
+    match store::on(state.workflow.store(), move |store| store.remove_machine(&id)).await? {
+        Removed::Done => Ok(StatusCode::NO_CONTENT),
+        Removed::Unknown => Err(unknown(&serial)),
+        Removed::Busy { job } => {
+            let message = format!("machine {serial:?} has job {job}, which is not released; cancel it first");
+            Err(ApiError::new(StatusCode::CONFLICT, "conflict.active_job", message))
+        }
+    }
+}
+
+/// Frees a quarantined machine, or takes one out of service.
+pub async fn release(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(serial): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let machine = state.workflow.release_machine(&serial, &caller.0.name).await?;
+    Ok(Json(view(&machine, None)))
+}
+
+/// What its BMC says. Read-only.
+pub async fn probe(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!(state.workflow.probe_machine(&serial).await?)))
+}
+
+/// Power now.
+pub async fn power(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "power": state.workflow.machine_power(&serial).await? })))
+}
+
+/// Body of `POST …/power`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerBody {
+    power: Power,
+}
+
+/// Switches a machine that no job has.
+pub async fn set_power(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+    Body(body): Body<PowerBody>,
+) -> Result<Json<Value>, ApiError> {
+    let evidence = state.workflow.set_machine_power(&serial, body.power).await?;
+    Ok(Json(json!({ "power": body.power, "seen": evidence.seen })))
+}
+
+/// A machine as the API shows it. There is no password in a [`Machine`] to leak.
+fn view(machine: &Machine, active_job: Option<&str>) -> Value {
+    let mut view = json!(machine);
+    if let Some(job) = active_job {
+        view["active_job"] = json!(job);
+    }
+    view
+}

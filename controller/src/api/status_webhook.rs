@@ -1,0 +1,41 @@
+//! `POST /api/v1/status-webhook/{serial}`: what hosts report. The token is the host's own, not a person's.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schema::event::Report;
+
+use super::error::ApiError;
+use super::{ApiState, auth, body};
+use crate::workflow::Answer;
+
+/// Largest report in bytes: a log tail of 16 KiB, escaped, and room.
+const REPORT_MAX: usize = 128 << 10;
+
+/// Takes in one report. 200 means that it is durable.
+pub async fn report(
+    State(state): State<ApiState>,
+    Path(serial): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let token = auth::secret(&headers)
+        .or_else(|| {
+            headers.get("x-webhook-secret").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+        })
+        .ok_or_else(|| {
+            let message = "send the job's token as `Authorization: Bearer <token>` or `X-Webhook-Secret`";
+            ApiError::new(StatusCode::UNAUTHORIZED, "report.unauthorized", message)
+        })?;
+    let bytes = body::raw(request, &state).await?;
+    if bytes.len() > REPORT_MAX {
+        let message = format!("a report is at most {REPORT_MAX} bytes");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", message));
+    }
+    let report: Report = body::read(&bytes)?;
+    Ok(match state.workflow.report(&serial, &token, report).await? {
+        Answer::Proceed(proceed) => Json(proceed).into_response(),
+        Answer::Received(received) => Json(received).into_response(),
+    })
+}
