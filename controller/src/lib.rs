@@ -8,6 +8,7 @@ pub mod media;
 pub mod model;
 pub mod redfish;
 pub mod registry;
+pub mod server;
 pub mod site;
 pub mod store;
 pub mod telemetry;

@@ -262,7 +262,7 @@ fn processes_environment_and_clocks_have_their_places() {
             if source.is_in(places) {
                 continue;
             }
-            for (number, line) in source.lines.iter().filter(|(_, line)| line.contains(word)) {
+            for (number, _) in source.lines.iter().filter(|(_, line)| line.contains(word)) {
                 broken.push(format!("src/{}:{number}: {word} belongs to {}", source.path, places.join(", ")));
             }
         }

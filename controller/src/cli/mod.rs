@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)] // a program for a terminal
 
 mod media;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the controller.
+    Serve(serve::Options),
     /// Build task media by hand, and look at them.
     #[command(subcommand)]
     Media(media::Command),
@@ -26,6 +29,7 @@ enum Command {
 /// Runs the command; the exit code is its outcome.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Serve(options) => serve::run(options),
         Command::Media(command) => media::run(command),
     }
 }

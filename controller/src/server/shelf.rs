@@ -1,0 +1,122 @@
+//! The workflow's [`Shelf`] over the media room: a job and its sealed inputs become the media of one attempt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use schema::task::TaskJob;
+
+use super::bmcs::with_causes;
+use crate::media::{self, MediumError, MediumFile, ShelfError, TaskInputs, URL_MAX};
+use crate::model::{Inputs, Job, JobId, Secret};
+use crate::workflow::{EdgeError, LastRead, Shelf, Urls};
+
+/// Version of `job.json`.
+const JOB_VERSION: u32 = 1;
+
+/// Stages media for the workflow.
+pub struct MediaShelf {
+    shelf: Arc<media::Shelf>,
+}
+
+impl MediaShelf {
+    /// Over `shelf`.
+    pub fn new(shelf: Arc<media::Shelf>) -> Self {
+        Self { shelf }
+    }
+}
+
+/// What the medium of an attempt is made of.
+fn task_inputs(job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> TaskInputs {
+    TaskInputs {
+        job: TaskJob {
+            version: JOB_VERSION,
+            job_id: job.id.to_string(),
+            attempt: job.attempt,
+            expected: inputs.identity.clone(),
+            api_url: inputs.api_url.clone(),
+            bootstrap_token: bootstrap.expose().clone(),
+            site_ca: inputs.site_ca.clone(),
+            issued_at: inputs.issued_at,
+            image: inputs.image.clone(),
+            heartbeat_seconds: inputs.heartbeat_seconds,
+            step_seconds: inputs.step_seconds.clone(),
+            offline: None,
+        },
+        recipe: inputs.recipe.clone(),
+        recipe_schema: schema::validate::RECIPE_SCHEMA.to_owned(),
+        host_network: inputs.host_network.clone(),
+        // Fetched payloads are in the recipe already, as base64.
+        remote_payloads: BTreeMap::new(),
+    }
+}
+
+#[async_trait]
+impl Shelf for MediaShelf {
+    async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError> {
+        let task = task_inputs(job, inputs, bootstrap);
+        let shelf = Arc::clone(&self.shelf);
+        // Milliseconds of hashing and packing: not on a thread that serves requests.
+        let staged = tokio::task::spawn_blocking(move || shelf.stage(&task))
+            .await
+            .map_err(|error| EdgeError {
+                code: "media.interrupted",
+                message: error.to_string(),
+                transient: true,
+            })?
+            .map_err(|error| edge(&error))?;
+        let url = |file| format!("{}{}", inputs.media_url.trim_end_matches('/'), staged.path(file));
+        let urls = Urls {
+            maintenance: url(MediumFile::Maintenance),
+            task_iso: url(MediumFile::Task),
+            task_img: url(MediumFile::TaskUsb),
+            composed: url(MediumFile::Composed),
+        };
+        if urls.maintenance.len() > URL_MAX {
+            return Err(EdgeError {
+                code: "media.url_too_long",
+                message: format!(
+                    "the media URLs of machine {} would have {} characters, BMCs take {URL_MAX}; give it a shorter \
+                     media_url",
+                    job.serial,
+                    urls.maintenance.len()
+                ),
+                transient: false,
+            });
+        }
+        let (staged, bytes) = self.shelf.usage();
+        metrics::gauge!("slipway_media_staged").set(count(staged));
+        metrics::gauge!("slipway_media_memory_bytes").set(count(bytes));
+        Ok(urls)
+    }
+
+    fn forget(&self, job: &JobId) {
+        self.shelf.forget(job.as_str());
+        metrics::gauge!("slipway_media_staged").set(count(self.shelf.usage().0));
+    }
+
+    fn last_read(&self, job: &JobId) -> Option<LastRead> {
+        let readings = self.shelf.job_readings(job.as_str());
+        let bytes = readings.iter().map(|reading| reading.bytes).sum();
+        readings.iter().filter_map(|reading| reading.last).max().map(|at| LastRead { at, bytes })
+    }
+}
+
+/// A gauge's value; exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn count(value: usize) -> f64 {
+    value as f64
+}
+
+fn edge(error: &ShelfError) -> EdgeError {
+    let (code, transient) = match error {
+        ShelfError::NoMaintenance => ("media.no_maintenance", false),
+        ShelfError::Full { .. } => ("media.full", true),
+        ShelfError::Medium(MediumError::Image { source: media::IsoError::TooLarge { .. }, .. }) => {
+            ("media.too_large", false)
+        }
+        ShelfError::Medium(_) => ("media.contents", false),
+        ShelfError::Pack { .. } | ShelfError::Overlay { .. } => ("media.internal", false),
+    };
+    EdgeError { code, message: with_causes(error), transient }
+}
