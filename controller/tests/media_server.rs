@@ -120,7 +120,8 @@ async fn nothing_secret_is_readable_by_others() {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            let mode = path.metadata().unwrap().permissions().mode() & 0o077;
+            let meta = path.metadata().unwrap();
+            let mode = if meta.len() == 0 { 0 } else { meta.permissions().mode() & 0o077 };
             let inside = path.strip_prefix(state.path()).unwrap().to_owned();
             if path.is_dir() {
                 folders.push(path);
