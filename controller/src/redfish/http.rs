@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, CONNECTION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER,
+    ACCEPT, CONNECTION, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER,
 };
 use serde_json::Value;
 use url::Url;
@@ -257,7 +257,7 @@ impl Endpoint {
             etag: text(ETAG),
             location: text(LOCATION),
             retry_after: text(RETRY_AFTER)
-                .and_then(|value| retry_after(&value, jiff::Timestamp::now()))
+                .and_then(|value| retry_after(&value, text(DATE).as_deref()))
                 .map(|pause| pause.min(RETRY_AFTER_MOST)),
             token: headers.get("x-auth-token").cloned(),
         };
@@ -302,11 +302,33 @@ fn manners() -> HeaderMap {
     headers
 }
 
-/// Reads `Retry-After`: seconds, or an HTTP date.
-fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+/// Reads `Retry-After`: seconds, or a date, which is taken by the BMC's own clock (`Date`), wrong as that may be.
+fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(value.trim()).ok()?.timestamp();
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+    let time = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp());
+    let pause = time(value)?.duration_since(time(date?)?);
+    Some(Duration::try_from(pause).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_bmcs_own_clock() {
+        let now = Some("Thu, 01 Jan 1970 00:05:00 GMT");
+        for (value, date, wanted) in [
+            ("7", None, Some(7)),
+            (" 7 ", now, Some(7)),
+            ("Thu, 01 Jan 1970 00:05:09 GMT", now, Some(9)),
+            ("Thu, 01 Jan 1970 00:04:00 GMT", now, Some(0)),
+            ("Thu, 01 Jan 1970 00:05:09 GMT", None, None),
+            ("soon", now, None),
+            ("-3", now, None),
+        ] {
+            assert_eq!(retry_after(value, date), wanted.map(Duration::from_secs), "{value}");
+        }
+    }
 }
