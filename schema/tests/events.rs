@@ -1,5 +1,7 @@
 //! What the types of a report write, the published schema accepts; the short forms are read by both.
 
+#![allow(clippy::unwrap_used, reason = "test code outside a test function")]
+
 use schema::event::{Report, ReportStatus, StepState};
 use schema::validate::EVENT_SCHEMA;
 use serde_json::{Value, json};

@@ -144,6 +144,8 @@ fn any_text() -> impl Strategy<Value = Value> {
         "installer-8.0.iso",
         "SITE",
         "TASK_TARGET",
+        "JOB_ATTEMPT",
+        "OCI_DIGEST",
         "LD_X",
         "pci-0000:01:00.0-nvme-1",
     ];
@@ -200,6 +202,8 @@ fn any_key() -> impl Strategy<Value = String> {
         "members",
         "SITE",
         "TASK_TARGET",
+        "JOB_ATTEMPT",
+        "OCI_DIGEST",
         "LD_PRELOAD",
         "lower",
         "image-linux",
