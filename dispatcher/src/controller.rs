@@ -2,7 +2,7 @@
 //!
 //! What an answer *means* is decided purely in [`judge`]; whether to try again is [`crate::delivery`]'s business.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ pub fn percent_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _infallible = write!(encoded, "%{byte:02X}");
         }
         encoded
     })

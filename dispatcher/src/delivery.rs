@@ -134,7 +134,7 @@ impl Wire<'_> {
 /// machines that lost their controller together do not come back together.
 fn wait_after(tries: u32, chance: u8) -> Duration {
     let wait = FIRST_WAIT.saturating_mul(1 << tries.min(10)).min(LONGEST_WAIT);
-    wait - wait / 4 * u32::from(chance) / 255
+    wait.saturating_sub(wait / 4 * u32::from(chance) / 255)
 }
 
 fn random_byte() -> u8 {

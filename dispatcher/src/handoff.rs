@@ -227,7 +227,7 @@ pub fn recipe_env(recipe: &Recipe, job: &TaskJob) -> (String, Vec<String>) {
     variables.extend(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let (fit, left_out): (Vec<_>, Vec<_>) =
         variables.into_iter().partition(|(_, value)| value.chars().all(is_plain));
-    let text = fit.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text = fit.into_iter().fold(String::new(), |text, (name, value)| text + name + "=" + value + "\n");
     (text, left_out.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 

@@ -19,6 +19,7 @@ pub mod controller;
 pub mod courier;
 pub mod delivery;
 pub mod exit;
+pub mod fault;
 pub mod follow;
 pub mod handoff;
 pub mod identity;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -92,20 +92,20 @@ impl Programs for Processes {
             .map_err(|source| ProgramError::Start { program: program.to_owned(), source })?;
         let stdout = child.stdout.take().map(tail_of);
         let stderr = child.stderr.take().map(tail_of);
-        let code = wait(&mut child, deadline).ok_or_else(|| ProgramError::Deadline {
+        let status = wait(&mut child, deadline).ok_or_else(|| ProgramError::Deadline {
             program: program.to_owned(),
             seconds: deadline.as_secs(),
         })?;
-        Ok(Output { code, stdout: collected(stdout), stderr: collected(stderr) })
+        Ok(Output { code: status.code(), stdout: collected(stdout), stderr: collected(stderr) })
     }
 }
 
-/// The exit code within the deadline; `None` when the deadline passed and the program was killed.
-fn wait(child: &mut Child, deadline: Duration) -> Option<Option<i32>> {
+/// How the program ended within the deadline; `None` when the deadline passed and the program was killed.
+fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + deadline;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            return Some(status.code());
+            return Some(status);
         }
         if Instant::now() >= until {
             let _already_gone = child.kill();

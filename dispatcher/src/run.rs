@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use schema::event::{DISPATCHER_UNIT, Report, ReportStatus};
-use schema::recipe::{OnFailure, Recipe};
+use schema::event::{Report, ReportStatus};
+use schema::recipe::Recipe;
 use schema::task::TaskJob;
 
 use crate::clock::{self, Clock};
@@ -24,6 +24,7 @@ use crate::console::Screen;
 use crate::controller::{AddressError, Controller, Token, host_of};
 use crate::delivery::{Sender, Wire, chain};
 use crate::exit::Exit;
+use crate::fault::Fault;
 use crate::follow::{End, Follow};
 use crate::handoff::Handoff;
 use crate::identity::Hardware;
@@ -79,19 +80,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Heartbeats more often than this help nobody; more seldom than a minute would look like lost contact.
 const HEARTBEAT_BOUNDS: (u32, u32) = (1, 60);
 
-/// What goes wrong once the controller is known, and so is told.
-struct Fault {
-    exit: Exit,
-    message: String,
-    found_serial: Option<String>,
-}
-
-impl Fault {
-    fn new(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { exit, message: chain(error), found_serial: None }
-    }
-}
-
 /// Everything that is known once the medium was read.
 struct Task<'a> {
     medium: &'a TaskMedium,
@@ -146,7 +134,7 @@ impl Host<'_> {
             match self.clock.set(to) {
                 Ok(()) => self.screen.line(&format!("clock moved forward to {to}")),
                 Err(error) => {
-                    self.screen.line(&format!("the clock could not be moved forward to {to}: {error}"))
+                    self.screen.line(&format!("the clock could not be moved forward to {to}: {error}"));
                 }
             }
         }
@@ -179,7 +167,7 @@ impl Host<'_> {
         };
         let (recipe, steps) = match self.check(&task) {
             Ok(checked) => checked,
-            Err((fault, recipe)) => return self.give_up(&task, &task.bootstrap, &fault, recipe.as_ref()),
+            Err(fault) => return self.give_up(&task.sender, task.wire, &task.bootstrap, &fault),
         };
         self.screen.line("asking the controller for leave to proceed");
         let started = Report {
@@ -189,31 +177,27 @@ impl Host<'_> {
         let token = match task.wire.ask(&task.bootstrap, &started) {
             Ok(token) => token,
             Err(refusal) => {
-                let report = self.report_of(&task, &Fault::new(Exit::NotAllowed, &refusal));
-                task.wire.mention(&task.bootstrap, &report);
+                let fault = Fault::new(Exit::NotAllowed, &refusal);
+                task.wire.mention(&task.bootstrap, &fault.report(&task.sender));
                 return self.idle(&refusal.to_string());
             }
         };
         match self.start(&task, &recipe, &steps, &token) {
             Ok(systemd) => self.follow(&task.sender, &token, task.wire, &*systemd, &recipe, &steps, job),
-            Err(fault) => self.give_up(&task, &token, &fault, Some(&recipe)),
+            Err(fault) => self.give_up(&task.sender, task.wire, &token, &fault.under(&recipe)),
         }
     }
 
     /// Everything that can be checked without leave: machine, recipe, target.
-    fn check(&self, task: &Task) -> Result<(Recipe, Vec<String>), (Fault, Option<Recipe>)> {
+    fn check(&self, task: &Task) -> Result<(Recipe, Vec<String>), Fault> {
         let found = self.hardware.identity();
-        if let Err(mismatch) = schema::identity::check(&task.medium.job.expected, &found) {
-            let fault =
-                Fault { found_serial: Some(found.serial), ..Fault::new(Exit::WrongMachine, &mismatch) };
-            return Err((fault, None));
-        }
+        schema::identity::check(&task.medium.job.expected, &found)
+            .map_err(|mismatch| Fault::new(Exit::WrongMachine, &mismatch).found(found.serial))?;
         let recipe = schema::validate::recipe(&task.medium.recipe)
-            .map_err(|refusal| (Fault::new(Exit::RecipeInvalid, &refusal), None))?;
-        match targets::steps(self.target_dir, &recipe.task_target) {
-            Ok(steps) => Ok((recipe, steps)),
-            Err(error) => Err((Fault::new(Exit::TargetNotStarted, &error), Some(recipe))),
-        }
+            .map_err(|refusal| Fault::new(Exit::RecipeInvalid, &refusal))?;
+        let steps = targets::steps(self.target_dir, &recipe.task_target)
+            .map_err(|error| Fault::new(Exit::TargetNotStarted, &error).under(&recipe))?;
+        Ok((recipe, steps))
     }
 
     fn start(
@@ -319,34 +303,19 @@ impl Host<'_> {
             }
             End::Stopped => Exit::Ok,
             End::NotStarted { result } => {
-                let fault = Fault {
-                    exit: Exit::TargetNotStarted,
-                    message: format!("systemd ended the start of {} with {result}", recipe.task_target),
-                    found_serial: None,
-                };
-                self.tell_and_end(sender, wire, token, &fault, Some(recipe))
+                let message = format!("systemd ended the start of {} with {result}", recipe.task_target);
+                let fault = Fault::saying(Exit::TargetNotStarted, message).under(recipe);
+                self.give_up(sender, wire, token, &fault)
             }
         }
     }
 
-    fn give_up(&self, task: &Task, token: &Token, fault: &Fault, recipe: Option<&Recipe>) -> Exit {
-        self.tell_and_end(&task.sender, task.wire, token, fault, recipe)
-    }
-
     /// Tells the controller of a fault until it has heard, then powers off unless the recipe wants to look at it.
-    fn tell_and_end(
-        &self,
-        sender: &Sender,
-        wire: Wire,
-        token: &Token,
-        fault: &Fault,
-        recipe: Option<&Recipe>,
-    ) -> Exit {
+    fn give_up(&self, sender: &Sender, wire: Wire, token: &Token, fault: &Fault) -> Exit {
         self.screen.line(&fault.message);
-        let stays = recipe.is_some_and(|recipe| recipe.on_failure == Some(OnFailure::Stay));
         self.power.sync();
-        match wire.deliver(token, &failure(sender, fault)) {
-            Ok(answer) if !stays || answer.power_off => {
+        match wire.deliver(token, &fault.report(sender)) {
+            Ok(answer) if !fault.stay || answer.power_off => {
                 self.screen.line("reported; powering off");
                 self.off();
             }
@@ -354,10 +323,6 @@ impl Host<'_> {
             Err(refusal) => self.screen.line(&format!("{refusal}; the machine waits for its BMC")),
         }
         fault.exit
-    }
-
-    fn report_of(&self, task: &Task, fault: &Fault) -> Report {
-        failure(&task.sender, fault)
     }
 
     fn off(&self) {
@@ -372,14 +337,6 @@ impl Host<'_> {
         self.screen
             .line("not allowed to proceed: nothing on this machine is touched, it idles until its BMC acts");
         Exit::NotAllowed
-    }
-}
-
-fn failure(sender: &Sender, fault: &Fault) -> Report {
-    Report {
-        exit_code: Some(fault.exit.code().into()),
-        found_serial: fault.found_serial.clone(),
-        ..sender.failed(DISPATCHER_UNIT, fault.message.clone())
     }
 }
 

@@ -33,8 +33,8 @@ pub fn start(command: &Command) -> Exit {
             Exit::Ok
         }
         Command::Run => run(&screen),
-        Command::ReportSuccess => report(&screen, |reporting| reporting.success()),
-        Command::ReportFailed { unit } => report(&screen, |reporting| reporting.failed(unit)),
+        Command::ReportSuccess => report(&screen, None),
+        Command::ReportFailed { unit } => report(&screen, Some(unit)),
     }
 }
 
@@ -58,7 +58,8 @@ fn run(screen: &dyn Screen) -> Exit {
     .run()
 }
 
-fn report(screen: &dyn Screen, say: impl FnOnce(&Reporting) -> Exit) -> Exit {
+/// Reports this unit's failure, or success.
+fn report(screen: &dyn Screen, failed: Option<&str>) -> Exit {
     let systemd = match ZbusSystemd::connect() {
         Ok(systemd) => systemd,
         Err(error) => {
@@ -66,7 +67,7 @@ fn report(screen: &dyn Screen, say: impl FnOnce(&Reporting) -> Exit) -> Exit {
             return Exit::TargetNotStarted;
         }
     };
-    say(&Reporting {
+    let reporting = Reporting {
         handoff: &Handoff::in_folder(Path::new(PROVISION_DIR)),
         systemd: &systemd,
         target_dir: Path::new(TARGET_DIR),
@@ -75,7 +76,8 @@ fn report(screen: &dyn Screen, say: impl FnOnce(&Reporting) -> Exit) -> Exit {
         power: &Machine,
         clock: &SystemClock,
         screen,
-    })
+    };
+    failed.map_or_else(|| reporting.success(), |unit| reporting.failed(unit))
 }
 
 fn connect(job: &TaskJob) -> Result<Box<dyn Controller>, AddressError> {

@@ -1,4 +1,5 @@
 //! The wire: what is sent, what answers mean, and whom TLS trusts.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! The task medium is found wherever it is, and the most telling fault is named when it is not.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! `report`: one outcome per boot, the right unit named, and the machine off afterwards unless asked to stay.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,18 +47,22 @@ impl Bench {
         }
     }
 
-    fn say(&self, say: impl FnOnce(&Reporting) -> Exit) -> Exit {
+    /// Reports this unit's failure, or success.
+    fn say(&self, failed: Option<&str>) -> Exit {
         let units: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../units");
-        say(&Reporting {
-            handoff: &Handoff::in_folder(self.folder.path()),
+        let handoff = Handoff::in_folder(self.folder.path());
+        let clock = FakeClock::default();
+        let reporting = Reporting {
+            handoff: &handoff,
             systemd: &self.systemd,
             target_dir: &units,
             connect: &|job| Ok(Box::new(HttpController::new(job)?) as Box<dyn Controller>),
             programs: &self.journal,
             power: &self.power,
-            clock: &FakeClock::default(),
+            clock: &clock,
             screen: &self.screen,
-        })
+        };
+        failed.map_or_else(|| reporting.success(), |unit| reporting.failed(unit))
     }
 
     fn outcome(&self) -> String {
@@ -69,7 +74,7 @@ impl Bench {
 fn success_is_said_after_every_step_was_looked_at_and_the_machine_goes_off() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
-    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    assert_eq!(bench.say(None), Exit::Ok);
     let story = server.story();
     assert_eq!(story.len(), 6);
     assert_eq!(story[4..], ["step config-drive.service finished", "success"]);
@@ -82,7 +87,7 @@ fn success_is_never_said_while_a_step_is_not_done() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
     bench.systemd.now.lock().unwrap()[2] = UnitState::Failed;
-    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    assert_eq!(bench.say(None), Exit::Ok);
     assert_eq!(server.story(), ["failed provision-success.service"]);
     let message = server.requests()[0].report.message.clone().unwrap();
     assert_eq!(message, "success was to be reported while image-linux.service is Failed");
@@ -92,7 +97,7 @@ fn success_is_never_said_while_a_step_is_not_done() {
 fn a_failed_step_is_named_with_what_it_said_last() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
-    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
     assert_eq!(server.story(), ["failed partition.service"]);
     let report = server.requests()[0].report.clone();
     assert_eq!(report.exit_code, Some(1));
@@ -109,7 +114,7 @@ fn a_failed_step_is_named_with_what_it_said_last() {
 fn a_step_that_never_ran_is_no_failure() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
-    assert_eq!(bench.say(|reporting| reporting.failed("image-linux.service")), Exit::Ok);
+    assert_eq!(bench.say(Some("image-linux.service")), Exit::Ok);
     assert!(server.requests().is_empty() && bench.outcome().is_empty() && !bench.power.is_off());
 }
 
@@ -118,9 +123,9 @@ fn the_first_outcome_of_a_boot_wins() {
     let server = FakeController::willing("");
     let mut bench = Bench::new(&server, &recipe_text());
     bench.systemd.endings.insert("image-linux.service".to_owned(), ("timeout", 0));
-    bench.say(|reporting| reporting.failed("partition.service"));
-    assert_eq!(bench.say(|reporting| reporting.failed("image-linux.service")), Exit::Ok);
-    assert_eq!(bench.say(|reporting| reporting.success()), Exit::Ok);
+    bench.say(Some("partition.service"));
+    assert_eq!(bench.say(Some("image-linux.service")), Exit::Ok);
+    assert_eq!(bench.say(None), Exit::Ok);
     assert_eq!(server.story(), ["failed partition.service"]);
 }
 
@@ -133,8 +138,8 @@ fn two_reporters_at_once_still_say_one_thing() {
     let mut bench = Bench::new(&server, &recipe_text());
     bench.systemd.endings.insert("image-linux.service".to_owned(), ("timeout", 0));
     std::thread::scope(|threads| {
-        threads.spawn(|| bench.say(|reporting| reporting.failed("partition.service")));
-        threads.spawn(|| bench.say(|reporting| reporting.failed("image-linux.service")));
+        threads.spawn(|| bench.say(Some("partition.service")));
+        threads.spawn(|| bench.say(Some("image-linux.service")));
     });
     assert_eq!(server.story().len(), 1, "{:?}", server.story());
 }
@@ -146,12 +151,12 @@ fn stay_keeps_the_machine_on_unless_the_controller_wants_it_off() {
     for (power_off, last) in [(false, "nothing"), (true, "success")] {
         let server = FakeController::willing(last);
         let bench = Bench::new(&server, &recipe);
-        bench.say(|reporting| reporting.success());
+        bench.say(None);
         assert_eq!(bench.power.is_off(), power_off);
     }
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe);
-    bench.say(|reporting| reporting.failed("partition.service"));
+    bench.say(Some("partition.service"));
     assert!(!bench.power.is_off());
 }
 
@@ -161,7 +166,7 @@ fn an_outcome_that_is_refused_is_not_insisted_on() {
         (409, r#"{"error":"job.over","message":"the job is cancelled"}"#.to_owned())
     });
     let bench = Bench::new(&server, &recipe_text());
-    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
     assert_eq!(bench.outcome(), "failed partition.service (refused with 409)");
     assert!(!bench.power.is_off(), "its BMC ends it");
     assert!(bench.screen.text().contains("the job is cancelled"));
@@ -179,7 +184,7 @@ fn a_controller_that_is_down_is_waited_for() {
         }
     });
     let bench = Bench::new(&server, &recipe_text());
-    assert_eq!(bench.say(|reporting| reporting.failed("partition.service")), Exit::Ok);
+    assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
     assert_eq!(server.requests().len(), 30);
     assert_eq!(
         bench.screen.text().matches("waiting for the controller").count(),
@@ -194,7 +199,7 @@ fn exit_30_without_hand_off_nothing_can_be_said() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
     fs::remove_file(bench.folder.path().join("token")).unwrap();
-    assert_eq!(bench.say(|reporting| reporting.success()), Exit::HandoffFailed);
+    assert_eq!(bench.say(None), Exit::HandoffFailed);
     assert!(bench.screen.text().contains("token"), "{}", bench.screen.text());
     assert!(server.requests().is_empty());
 }

@@ -1,4 +1,5 @@
 //! `run` from an empty drive to the end, on a machine made of fakes: every exit code, and what was touched by then.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,9 @@ use support::{
 };
 
 use UnitState::{Done, Failed, Idle, Running};
+
+/// A job that ends (unit, result), and the steps after it.
+type Moment = (Option<(&'static str, &'static str)>, [UnitState; 5]);
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -88,8 +92,8 @@ impl Bench {
     }
 
     /// Lets systemd play these moments.
-    fn play(&self, moments: Vec<(Option<(&str, &str)>, [UnitState; 5])>) {
-        let moment = |(job, states): (Option<(&str, &str)>, [UnitState; 5])| {
+    fn play(&self, moments: Vec<Moment>) {
+        let moment = |(job, states): Moment| {
             let job = job.map(|(unit, result)| EndedJob { unit: unit.to_owned(), result: result.to_owned() });
             (job, states.to_vec())
         };
@@ -104,7 +108,7 @@ impl Bench {
 const TARGET: &str = "install-linux.target";
 const LAST: &str = "step config-drive.service finished";
 
-fn whole_install() -> Vec<(Option<(&'static str, &'static str)>, [UnitState; 5])> {
+fn whole_install() -> Vec<Moment> {
     vec![
         (None, [Running, Idle, Idle, Idle, Idle]),
         (Some(("preflight.service", "done")), [Done, Running, Idle, Idle, Idle]),

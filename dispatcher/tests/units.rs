@@ -1,4 +1,5 @@
 //! The unit graph as strangers see it: read from the files, drawn, and held against the rules of host.md.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

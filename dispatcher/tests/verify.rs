@@ -1,4 +1,5 @@
 //! A task medium is taken only when it is the site's own, whole and unchanged.
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +57,7 @@ fn every_way_to_tamper_is_noticed() {
         ("a missing file", |medium| fs::remove_file(medium.join("user-data")).unwrap()),
         ("an added file", |medium| fs::write(medium.join("evil.sh"), "x").unwrap()),
         ("an added file in a folder", |medium| {
-            fs::write(medium.join("host-network/evil.network"), "x").unwrap()
+            fs::write(medium.join("host-network/evil.network"), "x").unwrap();
         }),
         ("a changed manifest", |medium| {
             let mut manifest = fs::read(medium.join("manifest.json")).unwrap();
@@ -74,7 +75,7 @@ fn every_way_to_tamper_is_noticed() {
             Site::new(1).sign(medium, br#"{"version":1,"files":{"../../etc/passwd":"00"}}"#);
         }),
         ("our key on a manifest of the future", |medium| {
-            Site::new(1).sign(medium, br#"{"version":2,"files":{}}"#)
+            Site::new(1).sign(medium, br#"{"version":2,"files":{}}"#);
         }),
         ("our key on no manifest", |medium| Site::new(1).sign(medium, b"[]")),
         ("our key on no recipe", |medium| {
@@ -97,7 +98,7 @@ fn every_way_to_tamper_is_noticed() {
         tamper(folder.path());
         let error = check(&site, folder.path()).expect_err(way);
         let text = chain(&error).replace(folder.path().to_str().unwrap(), "MEDIUM");
-        said += &format!("{way}: {text}\n");
+        said = said + way + ": " + &text + "\n";
     }
     insta::assert_snapshot!(said);
 }

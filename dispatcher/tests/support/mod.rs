@@ -1,5 +1,6 @@
 //! A machine made of fakes, a site that signs media, and a controller on a loopback port.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test may end loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -351,7 +352,8 @@ impl Request {
         let report = &self.report;
         let mut words = format!("{:?}", report.status).to_lowercase();
         for part in [&report.failed_step, &report.step].into_iter().flatten() {
-            words += &format!(" {part}");
+            words.push(' ');
+            words.push_str(part);
         }
         if let Some(state) = report.step_state {
             words += &format!(" {state:?}").to_lowercase();
