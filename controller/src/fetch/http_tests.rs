@@ -7,6 +7,8 @@ use axum::routing::{get, post};
 
 use super::*;
 
+type IsIt = fn(&FetchError) -> bool;
+
 fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
 }
@@ -58,7 +60,7 @@ async fn what_was_meant_is_fetched_within_bounds_and_nothing_else() {
     let hello = sha("hello");
     assert_eq!(fetch.get(&format!("{base}/data"), &hello, 5).await.unwrap(), "hello");
     assert_eq!(fetch.get(&format!("{base}/moved"), &hello, 5).await.unwrap(), "hello");
-    let cases: [(&str, usize, fn(&FetchError) -> bool); 6] = [
+    let cases: [(&str, usize, IsIt); 6] = [
         ("/data", 4, |e| matches!(e, FetchError::TooLarge { max: 4, .. })),
         ("/missing", 5, |e| matches!(e, FetchError::Status { status: 404, .. })),
         ("/loop", 5, |e| matches!(e, FetchError::Redirects { .. })),

@@ -13,6 +13,7 @@ use super::state::JobState;
 use super::timing::Deadlines;
 
 /// One run of a recipe on one machine. Holds no secret.
+#[allow(clippy::struct_excessive_bools)] // independent facts, each durable by itself
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its identity.

@@ -53,6 +53,7 @@ impl Default for Deadlines {
 
 impl Deadlines {
     /// What holds for one job: site, then machine, then recipe; Windows gets more time unless someone said otherwise.
+    #[must_use]
     pub fn settle(&self, task_target: &str, machine: &Overrides, recipe: &Overrides) -> Self {
         let mut settled = self.clone();
         if task_target == "install-windows.target" {

@@ -96,6 +96,8 @@ pub struct Cx {
     /// What the BMC said of itself, once asked.
     pub probe: Option<Probe>,
     urls: Option<Urls>,
+    /// This driver itself has just mounted everything: the machine is off and its override is set.
+    pub primed: bool,
     /// When this driver last saw to it that the machine is on.
     pub powered_at: Option<Timestamp>,
     /// The silence of the host that was last said aloud began then.
@@ -302,6 +304,7 @@ impl Cx {
             bmc: None,
             probe: None,
             urls: None,
+            primed: false,
             powered_at: None,
             silence_said: None,
             alarmed: false,
@@ -410,7 +413,7 @@ impl Cx {
             .await?;
         match written {
             Written::Refused(illegal) => {
-                tracing::error!(job_id = %job.id, %illegal, "a driver asked for a wrong move")
+                tracing::error!(job_id = %job.id, %illegal, "a driver asked for a wrong move");
             }
             Written::Done(job) => tracing::info!(job_id = %job.id, state = job.state.name(), "job moved"),
             _ => {}

@@ -17,6 +17,7 @@ mod error;
 mod hands;
 mod hub;
 mod intents;
+mod look;
 mod outbox;
 mod plan;
 mod redact;
@@ -108,7 +109,7 @@ impl Workflow {
     /// Open jobs are read, their images pinned again, and each gets a driver. Where a job stands is in the store;
     /// how the machine stands is asked of its BMC by the driver.
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
-        for job in store::on(&self.deps.store, |store| store.open_jobs()).await? {
+        for job in store::on(&self.deps.store, Store::open_jobs).await? {
             let id = job.id.clone();
             if let Some(live) = store::on(&self.deps.store, move |store| store.live(&id)).await? {
                 self.hub.restore(&job.id, live);

@@ -19,7 +19,7 @@ use super::error::chain;
 use super::write::later;
 use super::{SiteKeys, Workflow};
 use crate::model::{Delivery, Secret};
-use crate::store::{self, DeliveryResult, StoreError};
+use crate::store::{self, DeliveryResult, Store, StoreError};
 
 /// Pauses between attempts, in seconds; after the last the delivery is dead. About two days in all.
 const PAUSES: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 86_400];
@@ -66,7 +66,7 @@ async fn deliver_due(workflow: &Arc<Workflow>) -> Result<Option<Timestamp>, Stor
     while let Some(result) = sent.next().await {
         result?;
     }
-    store::on(&workflow.deps.store, |store| store.next_delivery_at()).await
+    store::on(&workflow.deps.store, Store::next_delivery_at).await
 }
 
 async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreError> {

@@ -83,7 +83,7 @@ impl Workflow {
             }
             Ok(Err(problem)) => plan.problems.push(problem),
             Err(_) => {
-                plan.problems.push(format!("the BMC did not answer within {} s", PROBE_DEADLINE.as_secs()))
+                plan.problems.push(format!("the BMC did not answer within {} s", PROBE_DEADLINE.as_secs()));
             }
         }
         Ok(plan)

@@ -299,11 +299,11 @@ fn failed(job: Job, report: &Report, message: Option<&str>, now: Timestamp) -> R
         _ => "it gave no reason; its log is with the job".to_owned(),
     };
     if let Some(code) = report.exit_code {
-        reason.push_str(&format!(" (exit code {code})"));
+        reason = format!("{reason} (exit code {code})");
     }
     if let Some(found) = &report.found_serial {
         let found: String = found.chars().take(64).collect();
-        reason.push_str(&format!(" (this machine says it is {found:?}, the job is for {:?})", job.serial));
+        reason = format!("{reason} (this machine says it is {found:?}, the job is for {:?})", job.serial);
     }
     let code = if unit == DISPATCHER_UNIT { dispatcher_code(report.exit_code) } else { "step.failed" };
     let hold = job.on_failure == schema::recipe::OnFailure::Stay;
@@ -345,6 +345,7 @@ fn second_boot(job: &Job) -> ReportError {
     ReportError::Conflict { code: SECOND_BOOT, message }
 }
 
+#[allow(clippy::needless_pass_by_value)] // it is given to map_err
 fn illegal(source: crate::model::Illegal) -> ReportError {
     ReportError::Conflict { code: "report.early", message: source.to_string() }
 }

@@ -6,10 +6,10 @@ use super::super::{Result, StoreError};
 use super::db;
 
 /// In order; the first brings an empty file to version 1. Released files are never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; NEWEST as usize] = [include_str!("migrations/0001_first.sql")];
 
 /// Version after the last of them.
-pub const NEWEST: i64 = MIGRATIONS.len() as i64;
+pub const NEWEST: i64 = 1;
 
 /// Brings the file to [`NEWEST`], each step in a transaction of its own.
 pub fn run(connection: &mut Connection, path: &str) -> Result<()> {

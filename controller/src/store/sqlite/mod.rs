@@ -84,14 +84,13 @@ impl SqliteStore {
 
     fn read<T>(&self, what: &'static str, call: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection = Connection::open_with_flags(&self.path, flags).map_err(db(what))?;
-                connection.busy_timeout(BUSY).map_err(db(what))?;
-                connection
-            }
+        let connection = if let Some(connection) = kept {
+            connection
+        } else {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&self.path, flags).map_err(db(what))?;
+            connection.busy_timeout(BUSY).map_err(db(what))?;
+            connection
         };
         let answer = call(&connection);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,10 +21,11 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     let look = cx.powered_at.is_none_or(|at| now >= later(at, LOOK_EVERY));
     if look {
         let bmc = cx.bmc().await?;
-        if bmc.power().await? == Power::Off {
+        let primed = std::mem::take(&mut cx.primed); // true once: what comes after may have changed anything
+        if primed || bmc.power().await? == Power::Off {
             // Not on yet, or off again: either way nothing ran that was told to go on. Firmware may have used the
-            // override up, so it is set anew before each power-on of ours.
-            if let Some(medium) = job.media.first() {
+            // override up, so it is set anew before each power-on of ours but the one right after mounting.
+            if let Some(medium) = job.media.first().filter(|_| !primed) {
                 cx.saw(job, &bmc.boot_once(&SlotId(medium.slot.clone())).await?).await?;
             }
             cx.saw(job, &bmc.set_power(Power::On).await?).await?;

@@ -51,6 +51,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
             return Err(Fault { code: "bmc.not_observed", text, transient: true });
         }
     }
+    cx.primed = true;
     Ok(Next::Go(Input::Mounted))
 }
 

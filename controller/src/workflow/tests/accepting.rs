@@ -9,6 +9,8 @@ use crate::model::{Lifecycle, NewEvent, Source};
 use crate::store::{Idempotency, JobFilter, Store};
 use crate::workflow::{AcceptError, Submission};
 
+type Change = Box<dyn FnOnce(&mut Submission)>;
+
 async fn refused(world: &World, change: impl FnOnce(&mut Submission)) -> AcceptError {
     let mut submission = world.submission();
     change(&mut submission);
@@ -26,7 +28,7 @@ async fn every_refusal_has_its_code_and_leaves_nothing_behind() {
         change(&mut recipe);
         recipe.to_string()
     };
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut Submission)>)> = vec![
+    let cases: Vec<(&str, Change)> = vec![
         ("invalid_recipe", Box::new(|s| s.recipe = "{".to_owned())),
         ("machine.unknown", Box::new(|s| s.server_serial = "NOPE".to_owned())),
         ("machine.placeholder_serial", Box::new(|s| s.server_serial = " to be filled by o.e.m. ".to_owned())),
@@ -186,4 +188,23 @@ async fn a_failed_job_is_repeated_once_with_the_same_recipe() {
     world.say(&token, report(ReportStatus::Success)).await.unwrap();
     world.until_name(&again.job.id, "released").await;
     assert_eq!(world.workflow.retry(&again.job.id, "ops").await.unwrap_err().code(), "job.not_repeatable");
+}
+
+#[tokio::test]
+async fn a_hand_on_the_power_is_kept_off_machines_with_a_job() {
+    use crate::redfish::Power;
+    let world = World::new().await;
+    assert_eq!(world.workflow.machine_power(" abc123 ").await.unwrap(), Power::Off);
+    world.workflow.set_machine_power(SERIAL, Power::On, "ops").await.unwrap();
+    assert_eq!(world.workflow.machine_power(SERIAL).await.unwrap(), Power::On);
+    let events = world.store.machine_events_after(&world.machine.id, 0, 10).unwrap();
+    assert_eq!(events[0].text, "ops switches it on: seen: power On");
+    assert_eq!(world.workflow.probe_machine("NOPE").await.unwrap_err().code(), "machine.unknown");
+
+    world.bmc.state().dead = Some(super::bmc::wrong_password);
+    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.credentials");
+    assert_eq!(world.bmc.state().open, 0, "sessions are put away on errors too");
+    world.accept(|_| {}).await;
+    let refused = world.workflow.set_machine_power(SERIAL, Power::Off, "ops").await.unwrap_err();
+    assert_eq!(refused.code(), "conflict.active_job");
 }

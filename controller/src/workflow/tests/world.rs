@@ -193,6 +193,7 @@ impl World {
         self.workflow = Workflow::start(deps).await.unwrap();
     }
 
+    #[allow(clippy::unused_self)] // reads better at the call
     pub fn submission(&self) -> Submission {
         Submission {
             server_serial: SERIAL.to_owned(),
@@ -245,7 +246,9 @@ impl World {
     /// Until the driver has nothing to do, without letting time pass.
     pub async fn settle(&self, id: &JobId) {
         let started = Instant::now();
-        while self.workflow.hub.parked(id).is_none() && !self.job(id).state.is_released() {
+        // One that is parked until a moment that has come is about to wake.
+        let busy = || self.workflow.hub.parked(id).is_none_or(|until| until <= self.now());
+        while busy() && !self.job(id).state.is_released() {
             assert!(started.elapsed() < PATIENCE, "never at rest: {:?}", self.job(id).state);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
