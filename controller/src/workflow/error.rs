@@ -249,14 +249,6 @@ pub enum IntentError {
         /// Where it stands.
         state: &'static str,
     },
-    /// The machine's BMC did not do it.
-    #[error("{message}")]
-    Bmc {
-        /// Stable code, `bmc.…`.
-        code: &'static str,
-        /// With everything beneath it.
-        message: String,
-    },
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -271,7 +263,6 @@ impl IntentError {
             Self::ActiveJob { .. } => "conflict.active_job",
             Self::Illegal { .. } => "job.illegal",
             Self::NotOver { .. } => "job.not_over",
-            Self::Bmc { code, .. } => code,
             Self::Store(error) => store_code(error),
         }
     }

@@ -1,37 +1,63 @@
 //! A machine's BMC in an operator's hands: looking, and power. Not part of any job, and refused while one runs.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::Workflow;
 use super::error::HandsError;
-use crate::model::Machine;
-use crate::redfish::{Evidence, Power, Probe};
+use crate::model::{Machine, NewEvent, Source};
+use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe};
 use crate::store;
+
+/// For one look, session included.
+const LOOK_DEADLINE: Duration = Duration::from_secs(60);
+/// For a change of power: firmware and BMCs take their time.
+const POWER_DEADLINE: Duration = Duration::from_secs(180);
 
 impl Workflow {
     /// What the BMC says of itself and its machine. Changes nothing.
     pub async fn probe_machine(&self, serial: &str) -> Result<Probe, HandsError> {
         let machine = self.machine_in_hand(serial, false).await?;
-        let bmc = self.connect(&machine).await.map_err(HandsError::from)?;
-        let probe = bmc.probe().await;
-        bmc.close().await;
-        Ok(probe?)
+        self.ask(&machine, LOOK_DEADLINE, |bmc| async move { bmc.probe().await }).await
     }
 
     /// Power now.
     pub async fn machine_power(&self, serial: &str) -> Result<Power, HandsError> {
         let machine = self.machine_in_hand(serial, false).await?;
-        let bmc = self.connect(&machine).await.map_err(HandsError::from)?;
-        let power = bmc.power().await;
-        bmc.close().await;
-        Ok(power?)
+        self.ask(&machine, LOOK_DEADLINE, |bmc| async move { bmc.power().await }).await
     }
 
     /// Switches a machine that no job has, and sees it switched.
     pub async fn set_machine_power(&self, serial: &str, wanted: Power) -> Result<Evidence, HandsError> {
         let machine = self.machine_in_hand(serial, true).await?;
-        let bmc = self.connect(&machine).await.map_err(HandsError::from)?;
-        let evidence = bmc.set_power(wanted).await;
-        bmc.close().await;
-        Ok(evidence?)
+        let change = |bmc: Arc<dyn Bmc>| async move { bmc.set_power(wanted).await };
+        let evidence = self.ask(&machine, POWER_DEADLINE, change).await?;
+        let text = format!("switched by hand: {}", evidence.seen);
+        let event = NewEvent::new(self.now(), Source::Operator, "machine.power", text);
+        let id = machine.id;
+        store::on(&self.deps.store, move |store| store.add_events(None, Some(&id), vec![event])).await?;
+        Ok(evidence)
+    }
+
+    async fn ask<T, F>(
+        &self,
+        machine: &Machine,
+        deadline: Duration,
+        call: impl FnOnce(Arc<dyn Bmc>) -> F,
+    ) -> Result<T, HandsError>
+    where
+        F: Future<Output = Result<T, BmcError>>,
+    {
+        let asked = async {
+            let bmc = self.connect(machine).await?;
+            let answer = call(Arc::clone(&bmc)).await;
+            bmc.close().await;
+            Ok(answer?)
+        };
+        tokio::time::timeout(deadline, asked).await.unwrap_or_else(|_| {
+            let text = format!("BMC {} did not do it within {} s", machine.bmc.url, deadline.as_secs());
+            Err(HandsError::Connect { code: "bmc.timeout".to_owned(), text })
+        })
     }
 
     async fn machine_in_hand(&self, serial: &str, alone: bool) -> Result<Machine, HandsError> {

@@ -17,7 +17,6 @@ mod error;
 mod hands;
 mod hub;
 mod intents;
-mod look;
 mod outbox;
 mod plan;
 mod redact;

@@ -8,6 +8,29 @@ const SHORTEST: usize = 8;
 /// What stands in for a secret.
 const STARS: &str = "***";
 
+/// The first line of every cloud-config; no secret.
+const CLOUD_CONFIG: &str = "#cloud-config";
+
+/// The pieces of a line that may be a secret by themselves: `password: hunter2`, `KEY=hunter2`,
+/// `<Value>hunter2</Value>`. Names of YAML keys and XML tags are words of every log, and stay.
+fn values(line: &str) -> impl Iterator<Item = &str> {
+    let is_border =
+        |c: char| matches!(c, ':' | '=' | '<' | '>' | '"' | '\'' | ' ' | ',' | '[' | ']' | '{' | '}');
+    let pieces: Vec<&str> = line.split_inclusive(is_border).collect();
+    let mut values = Vec::new();
+    let mut before = ' ';
+    for (n, piece) in pieces.iter().enumerate() {
+        let word = piece.trim_end_matches(is_border);
+        let after = piece[word.len()..].chars().next();
+        let ends_key = pieces.get(n + 1).is_none_or(|next| next.starts_with(' '));
+        if before != '<' && !(after == Some(':') && ends_key) {
+            values.push(word);
+        }
+        before = after.unwrap_or(' ');
+    }
+    values.into_iter()
+}
+
 /// Pieces of text that must not be shown, longest first.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -29,10 +52,9 @@ impl Redactor {
             let Some(bytes) = payload.bytes() else { continue };
             for line in String::from_utf8_lossy(&bytes).lines() {
                 let line = line.trim();
-                secrets.push(line.to_owned());
-                // `password: hunter2`, `KEY=hunter2`, `<Value>hunter2</Value>`: the value alone is what leaks.
-                for piece in line.split([':', '=', '<', '>', '"', '\'', ' ']) {
-                    secrets.push(piece.trim().to_owned());
+                if line != CLOUD_CONFIG {
+                    secrets.push(line.to_owned());
+                    secrets.extend(values(line).map(str::to_owned));
                 }
             }
         }
@@ -76,8 +98,11 @@ mod tests {
         }))
         .unwrap();
         let redactor = Redactor::new(&recipe, &["sls.token"]);
-        let log = "step ok: yes; set correct-horse; tried P@ssw0rd1 with abcdef0123 and sls.token";
-        assert_eq!(redactor.clean(log), "step ok: yes; set ***; tried *** with *** and ***");
+        let log = "#cloud-config chpasswd ok: yes; set correct-horse; tried P@ssw0rd1 with abcdef0123 and sls.token";
+        assert_eq!(
+            redactor.clean(log),
+            "#cloud-config chpasswd ok: yes; set ***; tried *** with *** and ***"
+        );
         assert!(!format!("{redactor:?}").contains("horse"));
     }
 }

@@ -518,3 +518,25 @@ fn a_thousand_jobs_list_without_reading_them_all() {
         .unwrap();
     assert!(plan.contains("USING INDEX jobs_by_status"), "{plan}");
 }
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let machine = with_machine(&store, "ABC123");
+    let pages = |count: i64| {
+        let writer = store.writer.lock().unwrap();
+        let used: i64 = writer.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let limit = used + count;
+        writer.query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(())).unwrap();
+    };
+    pages(0);
+    let mut new = new_job(&machine);
+    new.inputs.recipe.notes = Some("x".repeat(100_000));
+    let error = store.create_job(new.clone()).unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    assert!(store.open_jobs().unwrap().is_empty());
+    assert_eq!(store.events_after(&new.job.id, 0, 10).unwrap(), []);
+    pages(1000);
+    made(&store, new);
+}

@@ -195,16 +195,16 @@ async fn a_hand_on_the_power_is_kept_off_machines_with_a_job() {
     use crate::redfish::Power;
     let world = World::new().await;
     assert_eq!(world.workflow.machine_power(" abc123 ").await.unwrap(), Power::Off);
-    world.workflow.set_machine_power(SERIAL, Power::On, "ops").await.unwrap();
+    world.workflow.set_machine_power(SERIAL, Power::On).await.unwrap();
     assert_eq!(world.workflow.machine_power(SERIAL).await.unwrap(), Power::On);
     let events = world.store.machine_events_after(&world.machine.id, 0, 10).unwrap();
-    assert_eq!(events[0].text, "ops switches it on: seen: power On");
+    assert_eq!(events[0].text, "switched by hand: seen: power On");
     assert_eq!(world.workflow.probe_machine("NOPE").await.unwrap_err().code(), "machine.unknown");
 
     world.bmc.state().dead = Some(super::bmc::wrong_password);
-    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.credentials");
+    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.failed");
     assert_eq!(world.bmc.state().open, 0, "sessions are put away on errors too");
     world.accept(|_| {}).await;
-    let refused = world.workflow.set_machine_power(SERIAL, Power::Off, "ops").await.unwrap_err();
+    let refused = world.workflow.set_machine_power(SERIAL, Power::Off).await.unwrap_err();
     assert_eq!(refused.code(), "conflict.active_job");
 }
