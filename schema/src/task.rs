@@ -35,6 +35,8 @@ pub const TASK_MEDIUM_MAX: u64 = 10 << 20;
 
 /// Annotation of an image manifest that says what the image is: `rootfs`, `container` or `disk`.
 pub const IMAGE_KIND_ANNOTATION: &str = "org.slipway.image.kind";
+/// Annotation of an image manifest with its size once unpacked, in bytes; lets preflight refuse a small disk.
+pub const UNPACKED_SIZE_ANNOTATION: &str = "io.slipway.image.unpacked-size";
 /// `artifactType` of a root filesystem tar in the registry.
 pub const ROOTFS_ARTIFACT: &str = "application/vnd.slipway.rootfs.v1";
 /// `artifactType` of a raw disk image in the registry.

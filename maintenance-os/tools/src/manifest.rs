@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use schema::recipe::ImageKind;
+use schema::task::UNPACKED_SIZE_ANNOTATION;
 use serde::Deserialize;
 
 /// Media types asked for.
@@ -11,8 +12,6 @@ pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.list.v2+json";
-/// Annotation with the unpacked size of an image in bytes, where its maker knows it.
-pub const UNPACKED_SIZE: &str = "dev.slipway.image.unpacked-size";
 /// Most layers of one image; container runtimes stop at 128.
 const LAYERS_MAX: usize = 512;
 
@@ -134,7 +133,7 @@ pub fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     for layer in &layers {
         check_digest(&layer.digest)?;
     }
-    let unpacked = wire.annotations.and_then(|all| all.get(UNPACKED_SIZE)?.parse().ok());
+    let unpacked = wire.annotations.and_then(|all| all.get(UNPACKED_SIZE_ANNOTATION)?.parse().ok());
     let layers = layers.into_iter().map(|layer| Layer { digest: layer.digest, size: layer.size }).collect();
     Ok(Document::Image(Manifest { layers, unpacked }))
 }
@@ -177,7 +176,7 @@ mod tests {
     fn layers_keep_their_order_and_sizes_add_up() {
         let text = format!(
             r#"{{"schemaVersion":2,"layers":[{{"digest":"{B}","size":3,"mediaType":"x"}},{{"digest":"{A}","size":4}}],
-                "annotations":{{"dev.slipway.image.unpacked-size":"99"}}}}"#
+                "annotations":{{"io.slipway.image.unpacked-size":"99"}}}}"#
         );
         let Document::Image(found) = parse(text.as_bytes()).unwrap() else { panic!("an image") };
         assert_eq!(found.layers.iter().map(|layer| layer.digest.as_str()).collect::<Vec<_>>(), [B, A]);

@@ -176,3 +176,45 @@ fn an_image_larger_than_its_place_is_refused() {
     assert!(check_room(&checks, ImageKind::Disk, &manifest(Some(10 << 30))).is_ok());
     assert!(check_room(&checks, ImageKind::Disk, &manifest(Some((10 << 30) + 1))).is_err());
 }
+
+/// A certificate authority and a server configuration with a certificate of it for 127.0.0.1.
+fn authority() -> (String, std::sync::Arc<rustls::ServerConfig>) {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap();
+    (ca.pem(), config.into())
+}
+
+#[test]
+fn the_registry_is_trusted_by_the_site_s_own_authority_and_by_nothing_else() {
+    let (ca, server) = authority();
+    let registry = TinyRegistry::start_tls(server);
+    let job = registry.job(ImageKind::Rootfs, &[b"layer"]);
+    let with = |site_ca: Option<String>| {
+        let job = schema::task::TaskJob { site_ca, ..job.clone() };
+        let folder = testing::provision_with(&testing::recipe(), &job);
+        let outcome = run(&testing::handoff(&folder), &mut runner(), &uefi());
+        outcome.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    };
+    with(Some(ca)).unwrap();
+    let asked = registry.requests.lock().unwrap().len();
+    for stranger in [None, Some(authority().0)] {
+        let error = with(stranger).unwrap_err();
+        assert!(error.contains("asking https://127.0.0.1") && error.contains("ertificate"), "{error}");
+    }
+    assert_eq!(registry.requests.lock().unwrap().len(), asked, "the token is not shown to a stranger");
+}

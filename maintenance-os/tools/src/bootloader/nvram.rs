@@ -70,12 +70,10 @@ pub fn plan(found: &Entries, entry: &Entry, order: BootOrder) -> Vec<Action> {
     let mut actions: Vec<Action> = gone
         .iter()
         .map(|(number, ..)| {
-            Action::Run(Command::new("efibootmgr").args([
-                "--quiet",
-                "--delete-bootnum",
-                "--bootnum",
-                &hex(*number),
-            ]))
+            let command = Command::new("efibootmgr")
+                .args(["--quiet", "--delete-bootnum", "--bootnum", &hex(*number)])
+                .tolerate("an old boot entry of this disk stays");
+            Action::Run(command)
         })
         .collect();
     let is_free = |number: &u16| stay.iter().all(|(taken, ..)| taken != number);

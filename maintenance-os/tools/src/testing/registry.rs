@@ -1,8 +1,8 @@
 //! A registry small enough to be seen through: one thread, paths and bytes, HEAD, GET and ranges.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use schema::recipe::ImageKind;
@@ -47,10 +47,30 @@ impl TinyRegistry {
         registry
     }
 
-    fn answer(&self, mut stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
+    /// Starts with TLS, with that certificate.
+    pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plain = Self::start();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        let registry = Self { base, ..plain };
+        let served = registry.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                let (served, stream) = (served.clone(), rustls::StreamOwned::new(connection, stream));
+                std::thread::spawn(move || served.answer(stream));
+            }
+        });
+        registry
+    }
+
+    fn answer<S: std::io::Read + std::io::Write>(&self, stream: S) {
+        let mut reader = BufReader::new(stream);
         let mut first = String::new();
-        reader.read_line(&mut first).unwrap();
+        if reader.read_line(&mut first).is_err() {
+            // A client that does not trust us says goodbye instead of asking.
+            return;
+        }
         let mut words = first.split_whitespace();
         let (method, path) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
         let (mut range, mut allowed) = (None, false);
@@ -76,6 +96,7 @@ impl TinyRegistry {
                 Some(from) => ("206 Partial Content", bytes[from.min(bytes.len())..].to_vec()),
             },
         };
+        let mut stream = reader.into_inner();
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len())
             .unwrap();
         if method == "GET" {
