@@ -140,12 +140,22 @@ pub struct Pace {
     pub poll: Duration,
     /// What a host is given to power itself off.
     pub power_off_grace: Duration,
+    /// A host's silence after which its BMC is asked.
+    pub silence: Duration,
+    /// A host's silence after which its job fails.
+    pub lost: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let settings = Settings::new("", "");
-        Self { waits: Waits::field(), poll: settings.poll, power_off_grace: settings.power_off_grace }
+        Self {
+            waits: Waits::field(),
+            poll: settings.poll,
+            power_off_grace: settings.power_off_grace,
+            silence: settings.silence,
+            lost: settings.lost,
+        }
     }
 }
 
@@ -156,6 +166,7 @@ impl Pace {
             waits: Waits::fast(),
             poll: Duration::from_millis(20),
             power_off_grace: Duration::from_secs(2),
+            ..Self::default()
         }
     }
 }
@@ -225,6 +236,8 @@ impl Server {
                 heartbeat: Duration::from_secs(config.heartbeat_seconds.into()),
                 poll: pace.poll,
                 power_off_grace: pace.power_off_grace,
+                silence: pace.silence,
+                lost: pace.lost,
                 ..Settings::new(api_url.clone(), media_url.clone())
             },
             site_keys,
@@ -331,7 +344,10 @@ fn router(
     ];
     let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow)));
     let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let routes = Router::new().merge(health::router(checks)).merge(registry.router(access));
+    let routes = Router::new()
+        .merge(health::router(checks))
+        .merge(registry.router(access))
+        .merge(crate::api::router(Arc::clone(workflow)));
     request::around(routes, proxies)
 }
 
