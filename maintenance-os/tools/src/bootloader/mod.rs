@@ -111,6 +111,9 @@ pub fn plan(
         }
     }
     if let Loader::Grub { mkconfig, config, .. } = &loader {
+        // GRUB's own installer makes its folder, but only after the configuration is to be there.
+        let folder = config.trim_end_matches("/grub.cfg");
+        actions.push(program("mkdir", &["--parents", &target::inside(folder)]));
         actions.push(chroot(&[mkconfig, "-o", config]));
     }
     if firmware == Firmware::Uefi {
