@@ -1,17 +1,34 @@
-//! The command line. One file per subcommand; those that work on a running controller speak HTTP to it.
+//! The command line. One file per subcommand; those that work on a running controller speak HTTP to it and know
+//! nothing of its insides.
+//!
+//! ```text
+//! connection (flags, environment, state folder) ─▶ client (HTTP, refusals) ─▶ machine, job, image, token, doctor
+//! on the controller's host, or without one: serve, media, recipe
+//! ```
 
 #![allow(clippy::print_stdout)] // a program for a terminal
 
+mod client;
+mod connection;
+mod image;
+mod job;
+mod machine;
 mod media;
+mod password;
+mod recipe;
 mod serve;
+mod table;
+mod token;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 /// Slipway provisions bare metal through BMC virtual media, without PXE.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, about, propagate_version = true)]
+#[command(name = "slipway", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,6 +38,17 @@ pub struct Cli {
 enum Command {
     /// Run the controller.
     Serve(serve::Options),
+    /// Add machines, look at them, switch their power
+    Machine(machine::Options),
+    /// Submit recipes and follow what becomes of them
+    Job(job::Options),
+    /// Put operating system images into the controller's registry
+    Image(image::Options),
+    /// Check recipes, and read them in plain words
+    #[command(subcommand)]
+    Recipe(recipe::Command),
+    /// Make and revoke API tokens
+    Token(token::Options),
     /// Build task media by hand, and look at them.
     #[command(subcommand)]
     Media(media::Command),
@@ -30,6 +58,27 @@ enum Command {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(options) => serve::run(options),
+        Command::Machine(options) => wait(machine::run(options)),
+        Command::Job(options) => wait(job::run(options)),
+        Command::Image(options) => wait(image::run(options)),
+        Command::Recipe(command) => recipe::run(command),
+        Command::Token(options) => wait(token::run(options)),
         Command::Media(command) => media::run(command),
     }
+}
+
+/// Runs a command that speaks HTTP.
+fn wait(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the threads of the client")?
+        .block_on(command)
+}
+
+/// JSON for programs, laid out so that people can read it too.
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value).context("writing JSON")?);
+    Ok(())
 }

@@ -1,0 +1,339 @@
+//! `slipway machine`: the servers and the BMCs that drive them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, path};
+use super::connection::{self, Connection};
+use super::table::table;
+use super::{password, print_json};
+
+/// Options of `machine`.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add a machine
+    ///
+    /// The BMC's password is asked for, read from a pipe, or from --password-file; it is sealed in the controller's
+    /// store and never shown again.
+    Add(Box<Add>),
+    /// List machines
+    List(List),
+    /// Show one machine
+    Show(Show),
+    /// Show a machine's power, or switch it
+    Power(Power),
+    /// Ask a machine's BMC what it is and what it can do; changes nothing
+    Probe(Show),
+    /// Remove a machine
+    Rm(One),
+    /// Free a quarantined machine, or take one out of service
+    Release(One),
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// The machine's serial number
+    serial: String,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// The machine's serial number
+    serial: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// The machine's serial number, as its firmware shows it to the operating system
+    serial: String,
+    /// Address of the BMC: a host name, an address, or https://address[:port]
+    #[arg(long, value_name = "ADDRESS")]
+    bmc: String,
+    /// User of the BMC
+    #[arg(long, value_name = "NAME")]
+    bmc_user: String,
+    /// File that holds the BMC's password; without it standard input is read
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// SHA-256 of the BMC's certificate (64 hex digits) to trust instead of the system's authorities; a probe
+    /// without it tells which certificate was seen
+    #[arg(long, value_name = "SHA256")]
+    pin: Option<String>,
+    /// The BMC is reached by plain http and that is meant
+    #[arg(long)]
+    plain_http: bool,
+    /// Id of the system where the BMC shows several
+    #[arg(long, value_name = "ID")]
+    system: Option<String>,
+    /// System UUID, when known
+    #[arg(long)]
+    uuid: Option<String>,
+    /// MAC address of a NIC, when known; may be repeated
+    #[arg(long = "mac", value_name = "MAC")]
+    macs: Vec<String>,
+    /// A label; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// A deadline of this machine, such as booting=45m; may be repeated
+    #[arg(long = "deadline", value_name = "PHASE=DURATION", value_parser = pair)]
+    deadlines: Vec<(String, String)>,
+    /// JSON file with the network of the maintenance OS on this machine (host_network of the recipe reference)
+    #[arg(long, value_name = "FILE")]
+    host_network: Option<PathBuf>,
+    /// Base URL of media as this machine's BMC reaches it, when not the site's
+    #[arg(long, value_name = "URL")]
+    media_url: Option<String>,
+    /// Base URL of the API as this machine's host reaches it, when not the site's
+    #[arg(long, value_name = "URL")]
+    api_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Only machines with this label; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Power {
+    /// The machine's serial number
+    serial: String,
+    /// Wanted power; without it the present one is shown
+    wanted: Option<Wanted>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Wanted {
+    /// Running
+    On,
+    /// Not running; forced, not asked of the operating system
+    Off,
+}
+
+/// `name=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give name=value".to_owned()),
+    }
+}
+
+/// Runs one of them.
+pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.connection.client()?;
+    match options.command {
+        Command::Add(wanted) => add(&client, &wanted).await?,
+        Command::List(wanted) => list(&client, &wanted).await?,
+        Command::Show(wanted) => {
+            let machine = client.get(&path(&["machines", &wanted.serial])).await?;
+            if wanted.json { print_json(&machine)? } else { print!("{}", shown(&machine)) }
+        }
+        Command::Power(wanted) => power(&client, &wanted).await?,
+        Command::Probe(wanted) => {
+            let probe = client.post(&path(&["machines", &wanted.serial, "probe"]), None).await?;
+            if wanted.json { print_json(&probe)? } else { print!("{}", probed(&probe)) }
+        }
+        Command::Rm(wanted) => {
+            client.delete(&path(&["machines", &wanted.serial])).await?;
+            println!("{} is removed", wanted.serial);
+        }
+        Command::Release(wanted) => {
+            client.post(&path(&["machines", &wanted.serial, "release"]), None).await?;
+            println!("{} is free", wanted.serial);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add(client: &Client, wanted: &Add) -> anyhow::Result<()> {
+    let url = if wanted.bmc.contains("://") { wanted.bmc.clone() } else { format!("https://{}", wanted.bmc) };
+    let password = password::read(wanted.password_file.as_deref(), &format!("{} at {url}", wanted.bmc_user))?;
+    let mut body = json!({
+        "serial": wanted.serial,
+        "bmc": {
+            "url": url,
+            "user": wanted.bmc_user,
+            "password": password.expose(),
+            "plain_http": wanted.plain_http,
+        },
+        "macs": wanted.macs,
+        "labels": wanted.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "deadlines": deadlines(&wanted.deadlines)?,
+    });
+    let optional = [
+        ("/bmc", "certificate_sha256", wanted.pin.as_ref()),
+        ("/bmc", "system", wanted.system.as_ref()),
+        ("", "uuid", wanted.uuid.as_ref()),
+        ("", "media_url", wanted.media_url.as_ref()),
+        ("", "api_url", wanted.api_url.as_ref()),
+    ];
+    for (place, name, value) in optional {
+        if let (Some(value), Some(object)) = (value, body.pointer_mut(place)) {
+            object[name] = json!(value);
+        }
+    }
+    if let Some(file) = &wanted.host_network {
+        let text = connection::read(file).with_context(|| format!("reading {}", file.display()))?;
+        body["host_network"] =
+            serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    }
+    client.call(Method::POST, "/api/v1/machines", Some(&body)).await?;
+    println!("{} is added; see what its BMC says with `slipway machine probe {0}`", wanted.serial);
+    Ok(())
+}
+
+fn deadlines(pairs: &[(String, String)]) -> anyhow::Result<Map<String, Value>> {
+    pairs
+        .iter()
+        .map(|(phase, text)| {
+            let duration =
+                schema::size::duration(text).with_context(|| format!("--deadline {phase}={text}"))?;
+            Ok((phase.clone(), json!(duration.as_secs())))
+        })
+        .collect()
+}
+
+async fn list(client: &Client, wanted: &List) -> anyhow::Result<()> {
+    let mut machines = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if !wanted.labels.is_empty() {
+            query.append_pair("label", &wanted.labels.join(","));
+        }
+        if let Some(cursor) = &cursor {
+            query.append_pair("cursor", cursor);
+        }
+        let mut page = client.get(&format!("/machines?{}", query.finish())).await?;
+        machines.extend(page["machines"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if wanted.json {
+        return print_json(&json!(machines));
+    }
+    let cell = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rows: Vec<Vec<String>> = machines
+        .iter()
+        .map(|machine| {
+            let labels: Vec<String> = machine["labels"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            vec![
+                cell(&machine["serial"]),
+                cell(&machine["lifecycle"]["state"]),
+                cell(&machine["bmc"]["url"]),
+                labels.join(","),
+            ]
+        })
+        .collect();
+    print!("{}", table(&["SERIAL", "STATE", "BMC", "LABELS"], &rows));
+    Ok(())
+}
+
+async fn power(client: &Client, wanted: &Power) -> anyhow::Result<()> {
+    let path = path(&["machines", &wanted.serial, "power"]);
+    let answer = match wanted.wanted {
+        None => client.get(&path).await?,
+        Some(Wanted::On) => client.post(&path, Some(&json!({ "power": "on" }))).await?,
+        Some(Wanted::Off) => client.post(&path, Some(&json!({ "power": "off" }))).await?,
+    };
+    println!("{}", answer["power"].as_str().unwrap_or("unknown"));
+    Ok(())
+}
+
+/// Lines of `name  value` for what is there.
+fn lines(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    pairs
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:width$}  {value}\n"))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn shown(machine: &Value) -> String {
+    let state = match &machine["lifecycle"]["reason"] {
+        Value::String(reason) => format!("{}: {reason}", text(&machine["lifecycle"]["state"])),
+        _ => text(&machine["lifecycle"]["state"]),
+    };
+    let tls = match &machine["bmc"]["tls"] {
+        Value::Object(pin) => format!("certificate {}", pin.get("pinned").map(text).unwrap_or_default()),
+        _ if machine["bmc"]["plain_http"] == json!(true) => "plain http".to_owned(),
+        _ => "by the system's authorities".to_owned(),
+    };
+    lines(&[
+        ("serial", text(&machine["serial"])),
+        ("state", state),
+        ("active job", text(&machine["active_job"])),
+        ("uuid", text(&machine["uuid"])),
+        ("macs", text(&machine["macs"])),
+        ("bmc", text(&machine["bmc"]["url"])),
+        ("bmc user", text(&machine["bmc"]["user"])),
+        ("bmc trust", tls),
+        ("labels", text(&machine["labels"])),
+        ("deadlines", text(&machine["deadlines"])),
+        ("host network", text(&machine["host_network"])),
+        ("media url", text(&machine["media_url"])),
+        ("api url", text(&machine["api_url"])),
+        ("added", text(&machine["created_at"])),
+    ])
+}
+
+fn probed(probe: &Value) -> String {
+    let slots: Vec<String> = probe["slots"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|slot| {
+            let held = if slot["inserted"] == json!(true) { "in use" } else { "empty" };
+            format!("{} ({held})", text(&slot["id"]))
+        })
+        .collect();
+    lines(&[
+        ("vendor", text(&probe["vendor"])),
+        ("model", text(&probe["model"])),
+        ("firmware", text(&probe["firmware"])),
+        ("serial", text(&probe["serial"])),
+        ("uuid", text(&probe["uuid"])),
+        ("macs", text(&probe["macs"])),
+        ("power", text(&probe["power"])),
+        ("media slots", slots.join(", ")),
+        ("boot targets", text(&probe["boot_targets"])),
+        ("remarks", text(&probe["notes"])),
+    ])
+}
