@@ -15,6 +15,7 @@ mod iso;
 mod maintenance;
 mod os_image;
 mod packages;
+mod recipe_docs;
 mod run;
 mod stage;
 mod test;
@@ -37,6 +38,8 @@ enum Chore {
     MaintenanceIso,
     /// Build the Debian image that the demo and the whole-machine tests install.
     OsImage,
+    /// Write docs/recipes.md anew from schema/recipe.schema.json.
+    Docs,
     /// Install what is missing and run every test: format, lints, unit, in-process and whole-machine.
     Test(test::Options),
 }
@@ -53,6 +56,10 @@ fn main() -> anyhow::Result<()> {
         Chore::OsImage => {
             packages::ensure(packages::EVERYTHING)?;
             os_image::build().map(|tar| println!("{}", tar.display()))
+        }
+        Chore::Docs => {
+            let schema = std::fs::read_to_string("schema/recipe.schema.json")?;
+            Ok(std::fs::write("docs/recipes.md", recipe_docs::page(&schema)?)?)
         }
         Chore::Test(options) => test::run(&options),
     }
