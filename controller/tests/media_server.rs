@@ -81,6 +81,18 @@ async fn the_first_admin_token_opens_the_registry_and_no_token_does_not() {
 }
 
 #[tokio::test]
+async fn the_api_is_behind_the_same_door() {
+    let state = tempfile::tempdir().unwrap();
+    let server = start(state.path()).await;
+    let client = client(state.path());
+    let url = format!("{}/api/v1/jobs", server.api_url);
+    assert_eq!(client.get(&url).send().await.unwrap().status().as_u16(), 401);
+    let answer = client.get(&url).bearer_auth(admin_token(state.path())).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_keeps_the_identity_and_makes_no_second_token() {
     let state = tempfile::tempdir().unwrap();
     let server = start(state.path()).await;

@@ -280,7 +280,9 @@ impl Faults {
             match Prefix::parse(&text) {
                 Some(prefix) => parsed.push(prefix),
                 None => {
-                    self.add(format!("{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8"))
+                    self.add(format!(
+                        "{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8"
+                    ));
                 }
             }
         }

@@ -6,6 +6,8 @@ use std::io;
 
 /// Logical sector.
 const SECTOR: u64 = 2048;
+/// The same, for buffers.
+const SECTOR_BYTES: usize = 2048;
 /// The descriptors begin here.
 const FIRST_DESCRIPTOR: u64 = 16;
 /// Descriptors looked at before giving up.
@@ -97,7 +99,7 @@ impl Volume {
             if offset + SECTOR > len {
                 return Err(DirectoryError::NotIso);
             }
-            let mut sector = [0; SECTOR as usize];
+            let mut sector = [0; SECTOR_BYTES];
             read(image, &mut sector, offset)?;
             if &sector[1..6] != b"CD001" || sector[0] == 255 {
                 return Err(DirectoryError::NotIso);
@@ -142,7 +144,7 @@ impl Volume {
         if folder.len > DIRECTORY_MAX {
             return Err(DirectoryError::Damaged { what: "a folder is larger than 1 MiB" });
         }
-        let mut sector = [0; SECTOR as usize];
+        let mut sector = [0; SECTOR_BYTES];
         let mut read_so_far = 0;
         let mut found: Option<Record> = None;
         while read_so_far < folder.len {

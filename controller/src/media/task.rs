@@ -30,7 +30,7 @@ pub enum MediumError {
         attempt: u32,
         /// What is wrong with them.
         #[source]
-        source: ContentsError,
+        source: Box<ContentsError>,
     },
     /// The manifest has no JSON form.
     #[error("task medium of job {job}, attempt {attempt}: its manifest")]
@@ -52,7 +52,7 @@ pub enum MediumError {
         attempt: u32,
         /// What is wrong.
         #[source]
-        source: IsoError,
+        source: Box<IsoError>,
     },
 }
 
@@ -63,7 +63,7 @@ impl TaskMedium {
         let mut files = contents::files(inputs).map_err(|source| MediumError::Contents {
             job: job.clone(),
             attempt,
-            source,
+            source: Box::new(source),
         })?;
         sign::sign(&mut files, key).map_err(|source| MediumError::Manifest {
             job: job.clone(),
@@ -71,7 +71,7 @@ impl TaskMedium {
             source,
         })?;
         let bytes = iso::image(TASK_LABEL, &files, inputs.job.issued_at, TASK_MEDIUM_MAX)
-            .map_err(|source| MediumError::Image { job, attempt, source })?;
+            .map_err(|source| MediumError::Image { job, attempt, source: Box::new(source) })?;
         let sha256 = Sha256::digest(&bytes).into();
         Ok(Self { bytes: Bytes::from(bytes), sha256 })
     }
@@ -144,6 +144,7 @@ pub(super) mod tests {
         let mut inputs = inputs();
         inputs.recipe.user_data = Some(Payload::Plain("x".repeat(6 << 20)));
         let error = TaskMedium::build(&inputs, &key()).unwrap_err();
-        assert!(matches!(error, MediumError::Image { source: IsoError::TooLarge { .. }, .. }), "{error:?}");
+        let MediumError::Image { source, .. } = error else { panic!("{error:?}") };
+        assert!(matches!(*source, IsoError::TooLarge { .. }), "{source:?}");
     }
 }

@@ -19,7 +19,7 @@ impl Check for StoreCheck {
         "store"
     }
     async fn check(&self) -> Result<(), String> {
-        store::on(&self.0, |store| store.check()).await.map_err(|error| with_causes(&error))
+        store::on(&self.0, Store::check).await.map_err(|error| with_causes(&error))
     }
 }
 

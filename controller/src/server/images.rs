@@ -59,7 +59,11 @@ impl RegistryImages {
 impl Images for RegistryImages {
     async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, EdgeError> {
         let parsed = self.parse(reference)?;
-        let found = self.registry.resolve(&parsed.repository, parsed.selector()).await.map_err(edge)?;
+        let found = self
+            .registry
+            .resolve(&parsed.repository, parsed.selector())
+            .await
+            .map_err(|error| edge(&error))?;
         let Some(found) = found else { return Ok(None) };
         if let Some(missing) = found.missing.first() {
             return Err(EdgeError {
@@ -91,7 +95,7 @@ impl Images for RegistryImages {
             message: format!("digest {:?}: {error}", image.digest),
             transient: false,
         })?;
-        if self.registry.pin(&digest, owner.as_str(), None).await.map_err(edge)? {
+        if self.registry.pin(&digest, owner.as_str(), None).await.map_err(|error| edge(&error))? {
             return Ok(());
         }
         Err(EdgeError {
@@ -102,7 +106,7 @@ impl Images for RegistryImages {
     }
 
     async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError> {
-        self.registry.unpin(owner.as_str()).await.map_err(edge).map(drop)
+        self.registry.unpin(owner.as_str()).await.map_err(|error| edge(&error)).map(drop)
     }
 }
 
@@ -127,8 +131,8 @@ fn kind(image: &Resolved) -> Option<ImageKind> {
     }
 }
 
-fn edge(error: RegistryError) -> EdgeError {
-    EdgeError { code: "registry.unavailable", message: with_causes(&error), transient: true }
+fn edge(error: &RegistryError) -> EdgeError {
+    EdgeError { code: "registry.unavailable", message: with_causes(error), transient: true }
 }
 
 #[cfg(test)]

@@ -179,12 +179,11 @@ where
         result = connection.as_mut() => Some(result),
         _ = stopped => None,
     };
-    let result = match ended {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "connection ended");

@@ -297,7 +297,7 @@ fn open(config: &Config) -> Result<Kept, ServerError> {
 
 /// Makes the first admin token when there is no token at all.
 async fn first_token(config: &Config, store: &Arc<dyn Store>) -> Result<(), ServerError> {
-    if !store::on(store, |store| store.tokens()).await?.is_empty() {
+    if !store::on(store, Store::tokens).await?.is_empty() {
         return Ok(());
     }
     let (path, secret) = site::write_admin_token(&config.state_dir)?;

@@ -112,7 +112,9 @@ fn edge(error: &ShelfError) -> EdgeError {
     let (code, transient) = match error {
         ShelfError::NoMaintenance => ("media.no_maintenance", false),
         ShelfError::Full { .. } => ("media.full", true),
-        ShelfError::Medium(MediumError::Image { source: media::IsoError::TooLarge { .. }, .. }) => {
+        ShelfError::Medium(MediumError::Image { source, .. })
+            if matches!(**source, media::IsoError::TooLarge { .. }) =>
+        {
             ("media.too_large", false)
         }
         ShelfError::Medium(_) => ("media.contents", false),

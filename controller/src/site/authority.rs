@@ -123,9 +123,8 @@ fn pair(folder: &Path, name: &str) -> Result<Option<Pair>, AuthorityError> {
     let (pem_path, key_path) = paths(folder, name);
     match (files::read_secret(&pem_path)?, files::read_secret(&key_path)?) {
         (Some(pem), Some(key)) => Ok(Some((pem.to_string(), key))),
-        (None, None) => Ok(None),
-        // Interrupted between the two writes of `store`, which writes the key first: make both anew.
-        (None, Some(_)) => Ok(None),
+        // A key alone was interrupted between the two writes of `store`: both are made anew.
+        (None, _) => Ok(None),
         (Some(_), None) => Err(AuthorityError::Half { present: pem_path, missing: key_path }),
     }
 }

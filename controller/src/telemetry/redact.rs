@@ -25,8 +25,10 @@ const SECRET_NAMES: &[&str] = &[
     "env",
 ];
 
+/// Text before a secret, how many characters make one, and of which kind.
+type Mark = (&'static str, usize, fn(char) -> bool);
 /// What a secret follows, and how many characters of which kind make one.
-const MARKS: &[(&str, usize, fn(char) -> bool)] = &[
+const MARKS: &[Mark] = &[
     ("Bearer ", 8, is_secret_char),
     ("bearer ", 8, is_secret_char),
     ("Basic ", 8, is_secret_char),
@@ -64,7 +66,7 @@ pub fn scrub(text: &str) -> String {
 
 /// Position of the next secret and how much of the match stays.
 fn next_secret(text: &str) -> Option<(usize, usize)> {
-    let found = |(mark, least, is_part): &(&str, usize, fn(char) -> bool)| {
+    let found = |(mark, least, is_part): &Mark| {
         text.match_indices(*mark)
             .find(|(at, _)| {
                 text[at + mark.len()..].chars().take(*least).filter(|c| is_part(*c)).count() == *least
