@@ -6,6 +6,8 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
+use super::pax::{records, time};
+
 /// Bytes of a tar block.
 const BLOCK: u64 = 512;
 /// Largest pax header or GNU long name accepted; xattrs are at most 64 KiB each.
@@ -219,7 +221,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn pax(&self, bytes: &[u8], into: &mut Extensions) -> Result<(), ArchiveError> {
-        for (key, value) in pax_records(bytes).ok_or_else(|| self.wrong("a malformed pax header"))? {
+        for (key, value) in records(bytes).ok_or_else(|| self.wrong("a malformed pax header"))? {
             let text = std::str::from_utf8(value).unwrap_or_default();
             let number = || text.parse::<u64>().map_err(|_| self.wrong("a pax number that is none"));
             let id = || text.parse::<u32>().map_err(|_| self.wrong("an owner that is no 32-bit number"));
@@ -432,53 +434,11 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// `LENGTH KEY=VALUE\n` records; `None` when malformed. Values are bytes and may hold anything.
-fn pax_records(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut records = Vec::new();
-    while !bytes.is_empty() {
-        let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
-        let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
-        let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
-        let equals = record.iter().position(|byte| *byte == b'=')?;
-        records.push((&record[..equals], &record[equals + 1..]));
-        bytes = &bytes[length..];
-    }
-    Some(records)
-}
-
-/// `-12.034` as seconds and nanoseconds.
-fn time(text: &str) -> Option<(i64, u32)> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-    let nanos: u32 = digits.parse().ok()?;
-    // Before 1970 the fraction counts towards the past.
-    if whole.starts_with('-') && nanos > 0 {
-        Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos))
-    } else {
-        Some((seconds, nanos))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn pax_times_are_read_to_the_nanosecond() {
-        for (text, expected) in [
-            ("12", Some((12, 0))),
-            ("12.5", Some((12, 500_000_000))),
-            ("1700000000.123456789123", Some((1_700_000_000, 123_456_789))),
-            ("-1.25", Some((-2, 750_000_000))),
-            ("x", None),
-            ("1.x", None),
-        ] {
-            assert_eq!(time(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn an_extended_header_beyond_the_limit_is_refused_before_it_is_read() {
