@@ -6,6 +6,9 @@
 //! `*` imports nothing of ours. `config`, `site` and `telemetry` are beside the stack: anyone may use telemetry,
 //! nobody below the server uses config and site.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::case_sensitive_file_extension_comparisons)] // our own file names
+
 use std::path::{Path, PathBuf};
 
 /// Layer of a room; rooms of one layer do not import each other.

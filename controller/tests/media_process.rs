@@ -1,5 +1,7 @@
 //! The binary itself: it starts by its flags, stops by SIGTERM, and keeps its secrets off the terminal.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! The task medium as others read it: xorriso, isoinfo (primary, Rock Ridge and Joliet trees), bsdtar and 7z all
 //! find the same files with the same bytes. A missing reader fails the test and names its package.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

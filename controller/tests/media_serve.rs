@@ -1,5 +1,7 @@
 //! Media over real HTTP: what a BMC asks and gets, with nothing between but a socket.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The whole process as strangers meet it: two listeners, one identity, and an orderly end.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
