@@ -19,6 +19,11 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Where cargo puts what it builds.
+pub fn cargo_target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
 /// A key over names, modes and contents of files and folders, and over plain words. 16 hex digits.
 pub fn key(paths: &[&Path], words: &[&str]) -> Result<String> {
     let mut hash = Sha256::new();

@@ -34,8 +34,6 @@ pub fn build() -> Result<HostBinaries> {
         ])
         .quiet("host-binaries")
         .context("building the static host binaries")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| cache::repository().join("target"), PathBuf::from);
-    let folder = target.join(TRIPLE).join("host");
+    let folder = cache::cargo_target().join(TRIPLE).join("host");
     Ok(HostBinaries { dispatcher: folder.join("slipway-dispatcher"), tools: folder.join("slipway-tools") })
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::cache;
 use crate::packages;
 use crate::run::Run;
 use crate::stage::Stages;
@@ -26,7 +27,30 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     stages.run("tests", || Run::new("cargo").args(["test", "--locked", "--workspace", "--quiet"]).loud())?;
     if !options.no_machine {
-        stages.run("maintenance.iso", || crate::maintenance::build().map(|_| ()))?;
+        let built = stages.run("maintenance.iso", crate::maintenance::build)?;
+        let os_image = stages.run("OS image", crate::os_image::build)?;
+        stages.run("controller binary", || {
+            Run::new("cargo").args(["build", "--locked", "--quiet", "-p", "controller"]).loud()
+        })?;
+        stages.run("whole-machine tests", || {
+            Run::new("cargo")
+                .args([
+                    "test",
+                    "--locked",
+                    "--quiet",
+                    "-p",
+                    "e2e",
+                    "--features",
+                    "machine",
+                    "--test",
+                    "machine",
+                ])
+                .args(["--", "--test-threads=1", "--nocapture"])
+                .env("SLIPWAY_BIN", cache::cargo_target().join("debug/slipway"))
+                .env("SLIPWAY_MAINTENANCE_ISO", &built.iso)
+                .env("SLIPWAY_OS_IMAGE", &os_image)
+                .loud()
+        })?;
     }
     stages.print();
     Ok(())

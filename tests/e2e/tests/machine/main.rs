@@ -1,0 +1,8 @@
+//! The truth: a real controller process, real firmware, a real maintenance OS, a real disk. One virtual machine at
+//! a time, since each takes both cores of a small host. Run by `cargo xtask test`, which builds what they boot.
+
+mod disk;
+mod failures;
+mod install;
+mod machine;
+mod site;
