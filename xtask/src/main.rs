@@ -10,6 +10,7 @@
 
 mod base;
 mod cache;
+mod demo;
 mod hostbin;
 mod iso;
 mod maintenance;
@@ -40,6 +41,8 @@ enum Chore {
     OsImage,
     /// Write docs/recipes.md anew from schema/recipe.schema.json.
     Docs,
+    /// Install a Debian on a virtual machine behind a mock BMC, from nothing to its login prompt.
+    Demo,
     /// Install what is missing and run every test: format, lints, unit, in-process and whole-machine.
     Test(test::Options),
 }
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<()> {
             let schema = std::fs::read_to_string("schema/recipe.schema.json")?;
             Ok(std::fs::write("docs/recipes.md", recipe_docs::page(&schema)?)?)
         }
+        Chore::Demo => demo::run(),
         Chore::Test(options) => test::run(&options),
     }
 }
