@@ -133,10 +133,11 @@ fn places() -> Result<Places> {
 
 fn start_rack(bin: &Path, places: &Places) -> Result<Service> {
     let config = format!(
-        "folder = {:?}\n[[machines]]\nname = \"metal-1\"\nport = {}\nserial = {SERIAL:?}\n\
+        "folder = \"{}\"\n[[machines]]\nname = \"metal-1\"\nport = {}\nserial = {SERIAL:?}\n\
          [machines.backend.qemu]\nmemory_mib = 4096\ncpus = 2\n\
          [[machines.backend.qemu.disks]]\nfile = \"disk0.raw\"\nsize_mib = 8192\n",
-        places.rack, places.bmc_port
+        places.rack.display(),
+        places.bmc_port
     );
     let file = places.rack.join("rack.toml");
     fs::write(&file, config)?;

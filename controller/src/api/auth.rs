@@ -43,16 +43,13 @@ pub async fn people(
 ) -> Result<Response, ApiError> {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     state.guard.check(from)?;
-    let caller = match caller(&state, request.headers()).await? {
-        Some(caller) => caller,
-        None => {
-            state.guard.failed(from);
-            return Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "auth.token",
-                "send a valid API token as `Authorization: Bearer <token>`; the first one is in <state>/admin.token",
-            ));
-        }
+    let Some(caller) = caller(&state, request.headers()).await? else {
+        state.guard.failed(from);
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "auth.token",
+            "send a valid API token as `Authorization: Bearer <token>`; the first one is in <state>/admin.token",
+        ));
     };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);

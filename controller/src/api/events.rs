@@ -90,9 +90,8 @@ fn stream_of(follower: Follower) -> impl Stream<Item = Result<SseEvent, Infallib
                 follower.wait().await;
             }
             follower.begun = true;
-            if follower.read().await.is_none() {
-                return None; // the store is away: the reader comes back with Last-Event-ID
-            }
+            // None: the store is away: the reader comes back with Last-Event-ID
+            follower.read().await?;
         }
     })
 }
@@ -102,9 +101,8 @@ impl Follower {
     async fn wait(&mut self) {
         match self.signals.recv().await {
             Ok(Signal::Event(_)) | Err(RecvError::Lagged(_)) => {}
-            Ok(Signal::Live) => tokio::time::sleep(LIVE_EVERY).await,
-            // No job is open any more: what is stored is all there will be.
-            Err(RecvError::Closed) => tokio::time::sleep(LIVE_EVERY).await,
+            // Closed: no job is open any more, and what is stored is all there will be.
+            Ok(Signal::Live) | Err(RecvError::Closed) => tokio::time::sleep(LIVE_EVERY).await,
         }
         while self.signals.try_recv().is_ok() {}
     }
@@ -112,14 +110,11 @@ impl Follower {
     /// Everything new, in order: timeline entries, then the job, then the end.
     async fn read(&mut self) -> Option<()> {
         let (job, live) = self.state.workflow.view(&self.id).await.ok()??;
-        let events: Vec<Event> = loop {
-            let (id, after) = (self.id.clone(), self.after);
-            let page =
-                store::on(self.state.workflow.store(), move |store| store.events_after(&id, after, PAGE))
-                    .await
-                    .ok()?;
-            break page;
-        };
+        let (id, after) = (self.id.clone(), self.after);
+        let events: Vec<Event> =
+            store::on(self.state.workflow.store(), move |store| store.events_after(&id, after, PAGE))
+                .await
+                .ok()?;
         for event in &events {
             self.after = event.seq;
             let text = serde_json::to_string(event).ok()?;

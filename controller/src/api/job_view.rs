@@ -31,7 +31,7 @@ pub fn job(job: &Job, live: &Live) -> Value {
         "job_id": job.id,
         "server_serial": job.serial,
         "status": job.state.status().as_str(),
-        "phase": job.state.phase().map(|phase| phase.as_str()),
+        "phase": job.state.phase().map(crate::model::Phase::as_str),
         "complete": matches!(job.state, JobState::Over { ending: Ending::Released, .. }),
         "attempt": job.attempt,
         "task_target": job.task_target,

@@ -78,7 +78,7 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Role::Admin)?;
-    let tokens = store::on(state.workflow.store(), |store| store.tokens()).await?;
+    let tokens = store::on(state.workflow.store(), store::Store::tokens).await?;
     Ok(Json(json!({ "tokens": tokens })))
 }
 

@@ -31,13 +31,18 @@ async fn failures(site: &Site, job: &str) -> Result<usize> {
 fn nothing_left_behind(metal: &Metal) -> Result<()> {
     let machine = metal.machine();
     ensure!(machine.power() == Power::Off, "the machine is still on");
-    ensure!(machine.slots().iter().all(|slot| slot.image.is_none()), "media are still in: {:?}", machine.slots());
+    ensure!(
+        machine.slots().iter().all(|slot| slot.image.is_none()),
+        "media are still in: {:?}",
+        machine.slots()
+    );
     ensure!(machine.open_sessions() == 0, "{} sessions are still open", machine.open_sessions());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_and_no_boot_wipes_twice() -> Result<()> {
+async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_and_no_boot_wipes_twice()
+-> Result<()> {
     let site = Site::start(Made::find()?).await?;
     let metal = Metal::enrolled(&site, "SLIP-E2E-2", disk::make_a_mess, |_| {}).await?;
     let before = disk::digest(&metal.disk)?;
@@ -70,12 +75,15 @@ async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_a
     disk::flip_a_byte(&layer)?;
 
     // Power lost half way, media still in: the maintenance OS boots again, asks, is refused, and touches nothing.
-    let (status, answer) = site.post(&format!("/api/v1/machines/{}/release", metal.serial), &json!({})).await?;
+    let (status, answer) =
+        site.post(&format!("/api/v1/machines/{}/release", metal.serial), &json!({})).await?;
     ensure!(status == 200, "releasing the machine: {status} {answer}");
     let job = site.submit(&metal.serial, &proving_recipe("never"), false).await?;
     site.wait_job(&job, "imaging", ENDED_WITHIN, |job| {
         let steps = job["steps"].as_array();
-        steps.is_some_and(|steps| steps.iter().any(|step| step["name"] == "image-linux" && step["status"] == "running"))
+        steps.is_some_and(|steps| {
+            steps.iter().any(|step| step["name"] == "image-linux" && step["status"] == "running")
+        })
     })
     .await?;
     metal.off().await?;
