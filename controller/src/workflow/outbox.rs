@@ -159,6 +159,26 @@ mod tests {
         assert!(both.starts_with(&format!("{one} v1,")) && both.len() > one.len() * 2 - 2, "{both}");
     }
 
+    /// docs/webhooks.md: what it shows is what receivers get.
+    #[test]
+    fn the_signed_example_in_the_docs_is_signed_as_it_says() {
+        let page = include_str!("../../../docs/webhooks.md");
+        let after = |mark: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(mark));
+            line.unwrap_or_else(|| panic!("docs/webhooks.md has no line {mark:?}")).to_owned()
+        };
+        let at = Timestamp::from_second(after("webhook-timestamp: ").parse().unwrap()).unwrap();
+        let body = page.lines().find(|line| line.starts_with("{\"data\":")).unwrap();
+        let secret = Secret::new(after("secret: "));
+        assert_eq!(sign(&after("webhook-id: "), at, body, &[secret]), after("webhook-signature: "));
+
+        let said: serde_json::Value = serde_json::from_str(body).unwrap();
+        let kind = said["type"].as_str().unwrap().to_owned();
+        let told = crate::model::Announcement { kind, data: said["data"].clone() };
+        let when = said["timestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!(told.body(when), body, "this is not the form that bodies are written in");
+    }
+
     #[test]
     fn the_sites_callback_secret_is_stable_and_its_own() {
         let secret = callback_secret(&SiteKeys::new([1; 32]));
