@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -31,7 +31,7 @@ impl Caller {
         }
         let message =
             format!("token {:?} is {}; this needs {}", self.0.name, self.0.role.as_str(), role.as_str());
-        Err(ApiError::new(StatusCode::FORBIDDEN, "auth.role", message))
+        Err(ApiError::new("auth.role", message))
     }
 }
 
@@ -46,7 +46,6 @@ pub async fn people(
     let Some(caller) = caller(&state, request.headers()).await? else {
         state.guard.failed(from);
         return Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
             "auth.token",
             "send a valid API token as `Authorization: Bearer <token>`; the first one is in <state>/admin.token",
         ));
@@ -116,7 +115,7 @@ impl Guard {
         match failures.get(&from) {
             Some((since, count)) if *count >= FAILURES_MAX && since.elapsed() < WINDOW => {
                 let message = format!("too many wrong tokens from {from}; wait a minute");
-                Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "auth.rate", message))
+                Err(ApiError::new("auth.rate", message))
             }
             _ => Ok(()),
         }

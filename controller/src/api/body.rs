@@ -2,7 +2,6 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
@@ -21,14 +20,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// The bytes of a body, or 413.
 pub async fn raw<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let message = format!("the request body is larger than {} bytes", super::BODY_MAX);
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", message)
-        } else {
-            ApiError::bad_request("the request body broke off")
-        }
-    })
+    Bytes::from_request(request, state).await.map_err(|rejection| ApiError::broken_body(&rejection))
 }
 
 /// JSON from bytes. The error says where, never what: values may be secret.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::Request;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,26 +15,33 @@ use crate::workflow::{AcceptError, HandsError, IntentError, ReportError};
 /// A refusal: `{error, message, details?, request_id}`. The id is filled in by [`shape`].
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: String,
     message: String,
     details: Option<Value>,
 }
 
 impl ApiError {
-    /// A refusal of the API itself.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: None }
+    /// A refusal by its stable code, which also settles its status.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), details: None }
     }
 
     /// 400: the request is not one.
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+        Self::new("bad_request", message)
     }
 
-    /// 404: the thing is not there.
-    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, message)
+    /// A body that axum could not take in.
+    pub fn broken_body(rejection: &BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::too_large(super::BODY_MAX);
+        }
+        Self::bad_request("the request body broke off")
+    }
+
+    /// 413: more than `most` bytes.
+    pub fn too_large(most: usize) -> Self {
+        Self::new("body.too_large", format!("the request body is larger than {most} bytes"))
     }
 
     /// What is wrong, one entry each.
@@ -46,8 +54,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
+        let status = status(&self.code);
+        let mut response = status.into_response();
+        if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"slipway\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
@@ -86,37 +95,43 @@ pub async fn shape(request: Request, next: Next) -> Response {
 
 /// Everything below `/api/v1` that is not there.
 pub async fn no_such_path() -> ApiError {
-    ApiError::not_found("not_found", "there is no such path in this API; see /api/v1/openapi.json")
+    ApiError::new("not_found", "there is no such path in this API; see /api/v1/openapi.json")
 }
 
 /// The status of a stable code. One table, so that a code has the same status wherever it comes from.
 fn status(code: &str) -> StatusCode {
     match code {
-        "invalid_recipe" | "machine.placeholder_serial" | "report.malformed" | "callback.url" => {
-            StatusCode::BAD_REQUEST
-        }
-        "report.unauthorized" => StatusCode::UNAUTHORIZED,
-        "report.forbidden" => StatusCode::FORBIDDEN,
-        "machine.unknown" | "job.unknown" => StatusCode::NOT_FOUND,
-        "image.not_found"
-        | "image.kind"
-        | "image.foreign"
-        | "payload.fetch"
-        | "layout.impossible"
-        | "idempotency.key_reused" => StatusCode::UNPROCESSABLE_ENTITY,
+        "bad_request"
+        | "invalid_recipe"
+        | "machine.placeholder_serial"
+        | "report.malformed"
+        | "callback.url" => StatusCode::BAD_REQUEST,
+        "auth.token" | "report.unauthorized" => StatusCode::UNAUTHORIZED,
+        "auth.role" | "report.forbidden" => StatusCode::FORBIDDEN,
+        "not_found" => StatusCode::NOT_FOUND,
+        "body.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "payload.fetch" | "layout.impossible" | "idempotency.key_reused" => StatusCode::UNPROCESSABLE_ENTITY,
+        // What is wrong with a machine's record, not with its BMC.
+        "bmc.address" | "bmc.plain_http" | "bmc.pin" => StatusCode::UNPROCESSABLE_ENTITY,
+        "auth.rate" => StatusCode::TOO_MANY_REQUESTS,
         "store.disk_full" => StatusCode::INSUFFICIENT_STORAGE,
-        "store.unavailable" | "report.busy" => StatusCode::SERVICE_UNAVAILABLE,
-        code if code.starts_with("bmc.") => StatusCode::BAD_GATEWAY,
-        code if code.starts_with("site.") => StatusCode::UNPROCESSABLE_ENTITY,
-        // What remains clashes with how things stand: another job, another boot, in service, quarantined.
-        _ => StatusCode::CONFLICT,
+        "store.unavailable" | "report.busy" | "random.unavailable" | "registry.unavailable" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        "bmc.timeout" => StatusCode::GATEWAY_TIMEOUT,
+        code => match code.split_once('.') {
+            Some((_, "unknown")) => StatusCode::NOT_FOUND,
+            Some(("bmc", _)) => StatusCode::BAD_GATEWAY,
+            Some(("image" | "site", _)) => StatusCode::UNPROCESSABLE_ENTITY,
+            // What remains clashes with how things stand: another job, another boot, in service, quarantined.
+            _ => StatusCode::CONFLICT,
+        },
     }
 }
 
 impl From<AcceptError> for ApiError {
     fn from(error: AcceptError) -> Self {
-        let code = error.code();
-        let refusal = Self::new(status(code), code, crate::workflow::chain(&error));
+        let refusal = Self::new(error.code(), crate::workflow::chain(&error));
         match &error {
             AcceptError::Recipe(faults) => {
                 let details = faults
@@ -135,13 +150,19 @@ impl From<AcceptError> for ApiError {
 
 impl From<IntentError> for ApiError {
     fn from(error: IntentError) -> Self {
-        Self::new(status(error.code()), error.code(), crate::workflow::chain(&error))
+        Self::new(error.code(), crate::workflow::chain(&error))
     }
 }
 
 impl From<ReportError> for ApiError {
     fn from(error: ReportError) -> Self {
-        Self::new(status(error.code()), error.code(), crate::workflow::chain(&error))
+        Self::new(error.code(), crate::workflow::chain(&error))
+    }
+}
+
+impl From<HandsError> for ApiError {
+    fn from(error: HandsError) -> Self {
+        Self::new(error.code(), crate::workflow::chain(&error))
     }
 }
 
@@ -152,20 +173,42 @@ impl From<StoreError> for ApiError {
         } else {
             "store.unavailable"
         };
-        Self::new(status(code), code, crate::workflow::chain(&error))
+        Self::new(code, crate::workflow::chain(&error))
     }
 }
 
-impl From<HandsError> for ApiError {
-    fn from(error: HandsError) -> Self {
-        let code = match &error {
-            HandsError::UnknownMachine { .. } => "machine.unknown",
-            HandsError::ActiveJob { .. } => "conflict.active_job",
-            HandsError::Connect { .. } => "bmc.address",
-            HandsError::Bmc(_) => "bmc.failed",
-            HandsError::Store(StoreError::DiskFull { .. }) => "store.disk_full",
-            HandsError::Store(_) => "store.unavailable",
-        };
-        Self::new(status(code), code, crate::workflow::chain(&error))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_status() {
+        for (code, wanted) in [
+            ("invalid_recipe", 400),
+            ("machine.placeholder_serial", 400),
+            ("auth.token", 401),
+            ("report.unauthorized", 401),
+            ("auth.role", 403),
+            ("job.unknown", 404),
+            ("machine.unknown", 404),
+            ("token.unknown", 404),
+            ("callback.unknown", 404),
+            ("conflict.active_job", 409),
+            ("machine.in_service", 409),
+            ("machine.quarantined", 409),
+            ("report.late", 409),
+            ("body.too_large", 413),
+            ("image.not_found", 422),
+            ("image.foreign", 422),
+            ("site.loopback_url", 422),
+            ("bmc.plain_http", 422),
+            ("auth.rate", 429),
+            ("bmc.credentials", 502),
+            ("store.unavailable", 503),
+            ("bmc.timeout", 504),
+            ("store.disk_full", 507),
+        ] {
+            assert_eq!(status(code).as_u16(), wanted, "{code}");
+        }
     }
 }

@@ -59,11 +59,13 @@ pub async fn events(
     if !streaming {
         let events =
             store::on(state.workflow.store(), move |store| store.events_after(&id, after, PAGE)).await?;
+        let events: Vec<serde_json::Value> = events.iter().map(job_view::event).collect();
         return Ok(Json(json!({ "events": events })).into_response());
     }
     // Subscribed before the first read, so that nothing falls between the two.
     let signals = state.workflow.subscribe(&id);
-    let follower = Follower { state, id, after, signals, ready: VecDeque::new(), ended: false, begun: false };
+    let follower =
+        Follower { state, id, after, signals, ready: VecDeque::new(), ended: false, caught_up: false };
     Ok(Sse::new(stream_of(follower)).keep_alive(KeepAlive::default()).into_response())
 }
 
@@ -74,7 +76,8 @@ struct Follower {
     signals: broadcast::Receiver<Signal>,
     ready: VecDeque<SseEvent>,
     ended: bool,
-    begun: bool,
+    /// Everything stored was read: only a signal brings more.
+    caught_up: bool,
 }
 
 fn stream_of(follower: Follower) -> impl Stream<Item = Result<SseEvent, Infallible>> {
@@ -86,10 +89,9 @@ fn stream_of(follower: Follower) -> impl Stream<Item = Result<SseEvent, Infallib
             if follower.ended {
                 return None;
             }
-            if follower.begun {
+            if follower.caught_up {
                 follower.wait().await;
             }
-            follower.begun = true;
             // None: the store is away: the reader comes back with Last-Event-ID
             follower.read().await?;
         }
@@ -117,13 +119,16 @@ impl Follower {
                 .ok()?;
         for event in &events {
             self.after = event.seq;
-            let text = serde_json::to_string(event).ok()?;
+            let text = job_view::event(event).to_string();
             self.ready.push_back(SseEvent::default().event("event").id(event.seq.to_string()).data(text));
         }
-        let full = events.len() >= PAGE as usize;
+        self.caught_up = events.len() < PAGE as usize;
+        if !self.caught_up {
+            return Some(());
+        }
         let view = job_view::job(&job, &live).to_string();
         self.ready.push_back(SseEvent::default().event("job").data(&view));
-        if job.state.is_released() && !full {
+        if job.state.is_released() {
             self.ready.push_back(SseEvent::default().event("end").data(&view));
             self.ended = true;
         }

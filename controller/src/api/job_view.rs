@@ -61,12 +61,61 @@ pub fn job(job: &Job, live: &Live) -> Value {
 /// A job with its timeline so far.
 pub fn job_with_timeline(shown: &Job, live: &Live, timeline: &[Event]) -> Value {
     let mut view = job(shown, live);
-    view["timeline"] = json!(timeline);
+    view["timeline"] = timeline.iter().map(event).collect();
     view
+}
+
+/// An entry of the timeline. Names of media are left out: whoever knows one can read the medium, and with it the
+/// recipe's secrets and the job's token.
+pub fn event(event: &Event) -> Value {
+    let mut view = json!(event);
+    hide_media(&mut view);
+    view
+}
+
+/// What stands before the name of a medium in its URL.
+const MEDIA: &str = "/m/";
+
+/// Replaces names of media in every text of a value.
+pub fn hide_media(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(MEDIA) => *text = without_media(text),
+        Value::Array(items) => items.iter_mut().for_each(hide_media),
+        Value::Object(fields) => fields.values_mut().for_each(hide_media),
+        _ => {}
+    }
+}
+
+fn without_media(text: &str) -> String {
+    let mut pieces = text.split(MEDIA);
+    let mut hidden = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        hidden.push_str(MEDIA);
+        hidden.push('…');
+        hidden.push_str(piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+    }
+    hidden
 }
 
 fn drop_nulls(view: &mut Value) {
     if let Value::Object(fields) = view {
         fields.retain(|_, value| !value.is_null());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_media_are_shown_nowhere() {
+        let mut value = json!({ "text": "slot Cd holds http://10.0.0.5/m/abcdefghijklmnopqrstuvwxyz/task.iso (x), or /m/",
+            "data": [{ "url": "http://10.0.0.5/m/a1/b.iso" }], "n": 1 });
+        hide_media(&mut value);
+        assert_eq!(
+            value,
+            json!({ "text": "slot Cd holds http://10.0.0.5/m/…/task.iso (x), or /m/…",
+                "data": [{ "url": "http://10.0.0.5/m/…/b.iso" }], "n": 1 })
+        );
     }
 }

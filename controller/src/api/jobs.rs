@@ -93,7 +93,7 @@ async fn view(state: &ApiState, id: &JobId) -> Result<Value, ApiError> {
 }
 
 pub(super) fn unknown(id: &str) -> ApiError {
-    ApiError::not_found("job.unknown", format!("there is no job {id}"))
+    ApiError::new("job.unknown", format!("there is no job {id}"))
 }
 
 pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {

@@ -16,6 +16,7 @@ use super::ApiState;
 use super::auth::Caller;
 use super::body::Body;
 use super::error::ApiError;
+use super::job_view::hide_media;
 use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret};
 use crate::redfish::Power;
 use crate::store::{self, Added, MachineFilter, Removed, Updated};
@@ -75,7 +76,7 @@ impl MachineBody {
             let message = format!(
                 "{serial:?} is a placeholder that many machines share; set a real serial in the firmware"
             );
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "machine.placeholder_serial", message));
+            return Err(ApiError::new("machine.placeholder_serial", message));
         }
         let url = url::Url::parse(&self.bmc.url)
             .ok()
@@ -127,7 +128,7 @@ impl MachineBody {
 const SERIAL_MAX: usize = 128;
 
 fn unknown(serial: &str) -> ApiError {
-    ApiError::not_found(
+    ApiError::new(
         "machine.unknown",
         format!("no machine has serial {serial:?}; add it with `slipway machine add`"),
     )
@@ -135,7 +136,7 @@ fn unknown(serial: &str) -> ApiError {
 
 fn taken(serial: &str) -> ApiError {
     let message = format!("a machine with serial {serial:?} is there already; change it with PUT");
-    ApiError::new(StatusCode::CONFLICT, "machine.exists", message)
+    ApiError::new("machine.exists", message)
 }
 
 async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
@@ -175,7 +176,7 @@ pub async fn replace(
         Updated::Unknown => Err(unknown(&serial)),
         Updated::Stale => {
             let message = format!("machine {serial:?} was changed meanwhile; read it again");
-            Err(ApiError::new(StatusCode::CONFLICT, "machine.changed", message))
+            Err(ApiError::new("machine.changed", message))
         }
     }
 }
@@ -229,7 +230,7 @@ pub async fn remove(
         Removed::Unknown => Err(unknown(&serial)),
         Removed::Busy { job } => {
             let message = format!("machine {serial:?} has job {job}, which is not released; cancel it first");
-            Err(ApiError::new(StatusCode::CONFLICT, "conflict.active_job", message))
+            Err(ApiError::new("conflict.active_job", message))
         }
     }
 }
@@ -249,7 +250,9 @@ pub async fn probe(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!(state.workflow.probe_machine(&serial).await?)))
+    let mut view = json!(state.workflow.probe_machine(&serial).await?);
+    hide_media(&mut view);
+    Ok(Json(view))
 }
 
 /// Power now.

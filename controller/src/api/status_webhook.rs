@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use schema::event::Report;
 
@@ -26,12 +26,11 @@ pub async fn report(
         })
         .ok_or_else(|| {
             let message = "send the job's token as `Authorization: Bearer <token>` or `X-Webhook-Secret`";
-            ApiError::new(StatusCode::UNAUTHORIZED, "report.unauthorized", message)
+            ApiError::new("report.unauthorized", message)
         })?;
     let bytes = body::raw(request, &state).await?;
     if bytes.len() > REPORT_MAX {
-        let message = format!("a report is at most {REPORT_MAX} bytes");
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", message));
+        return Err(ApiError::too_large(REPORT_MAX));
     }
     let report: Report = body::read(&bytes)?;
     Ok(match state.workflow.report(&serial, &token, report).await? {

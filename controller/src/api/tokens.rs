@@ -46,13 +46,8 @@ pub async fn create(
         return Err(ApiError::bad_request(format!("name is 1 to {NAME_MAX} bytes")));
     }
     let mut bytes = [0u8; SECRET_BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| {
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "random.unavailable",
-            "the system has no randomness yet; try again",
-        )
-    })?;
+    getrandom::fill(&mut bytes)
+        .map_err(|_| ApiError::new("random.unavailable", "the system has no randomness yet; try again"))?;
     let secret = format!("slw_{}", hex::encode(bytes));
     let now = state.workflow.clock().now();
     let life = SignedDuration::from_hours(24 * i64::from(body.days.unwrap_or(DAYS)));
@@ -89,7 +84,7 @@ pub async fn revoke(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     caller.needs(Role::Admin)?;
-    let unknown = || ApiError::not_found("token.unknown", format!("there is no token {id:?}"));
+    let unknown = || ApiError::new("token.unknown", format!("there is no token {id:?}"));
     let wanted: TokenId = id.parse().map_err(|_| unknown())?;
     let now = state.workflow.clock().now();
     let revoked = store::on(state.workflow.store(), move |store| store.revoke_token(&wanted, now)).await?;

@@ -13,8 +13,8 @@ use crate::model::Secret;
 
 /// For reaching the controller, TLS included.
 const CONNECT: Duration = Duration::from_secs(15);
-/// For one call. A dry run probes a BMC for up to a minute, a submission may fetch payloads.
-const CALL: Duration = Duration::from_secs(180);
+/// For one call. The controller gives a BMC up to three minutes to switch a machine.
+const CALL: Duration = Duration::from_secs(240);
 /// Largest answer read: logs of a job.
 const ANSWER_MAX: usize = 64 << 20;
 /// What stays as it is in a path segment.

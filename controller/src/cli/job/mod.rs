@@ -273,7 +273,13 @@ fn planned(plan: &Value, json: bool) -> anyhow::Result<ExitCode> {
             println!("assumed     {}", text(assumed));
         }
         for part in plan["partitions"].as_array().into_iter().flatten() {
-            println!("partition   {part}");
+            let size = part["size_bytes"].as_u64().map(schema::size::human).unwrap_or_default();
+            let field = |name: &str| part[name].as_str().unwrap_or_default();
+            println!(
+                "{}",
+                format!("partition   {} {size} {} {}", part["number"], field("format"), field("mountpoint"))
+                    .trim_end()
+            );
         }
         for problem in &problems {
             println!("PROBLEM     {problem}");

@@ -1,0 +1,287 @@
+//! A whole site in one process: controller, a rack of simulated machines whose hosts report by a script, an admin's
+//! token, and the `slipway` program to call it with.
+#![allow(dead_code)] // each test file uses its part
+
+pub mod host;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use controller::config::{Config, Fragment};
+use controller::server::{Pace, Server};
+use host::{Player, Script};
+use mock_redfish::{MachineConfig, Rack, RackConfig};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// How long a job may take here.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// The site.
+pub struct World {
+    pub state: tempfile::TempDir,
+    pub server: Server,
+    pub rack: Rack,
+    pub player: Arc<Player>,
+    pub http: reqwest::Client,
+    pub token: String,
+}
+
+/// What the API answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    /// A refusal as a golden shows it, ids left out.
+    pub fn refusal(&self) -> String {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        assert!(!text(&self.body["request_id"]).is_empty(), "no request id: {self:?}");
+        let mut lines =
+            vec![format!("{} {}: {}", self.status, text(&self.body["error"]), text(&self.body["message"]))];
+        for fault in self.body["details"].as_array().into_iter().flatten() {
+            lines.push(format!(
+                "  {} [{}]: {}",
+                text(&fault["path"]),
+                text(&fault["code"]),
+                text(&fault["message"])
+            ));
+        }
+        without_ids(&lines.join("\n"))
+    }
+}
+
+/// Ids of jobs replaced by `<id>`, ports by `<port>`.
+pub fn without_ids(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let is_id = rest.get(..36).is_some_and(|word| uuid::Uuid::parse_str(word).is_ok());
+        if is_id {
+            out.push_str("<id>");
+            rest = &rest[36..];
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("127.0.0.1:") {
+            out.push_str("127.0.0.1:<port>");
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            continue;
+        }
+        let next = rest.chars().next().map_or(1, char::len_utf8);
+        out.push_str(&rest[..next]);
+        rest = &rest[next..];
+    }
+    out
+}
+
+/// What the `slipway` program did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+fn maintenance(folder: &Path) -> PathBuf {
+    let path = folder.join("maintenance.iso");
+    let source = tempfile::tempdir().unwrap();
+    std::fs::create_dir(source.path().join("slipway")).unwrap();
+    std::fs::write(source.path().join("slipway/trust"), vec![b'\n'; 4096]).unwrap();
+    std::fs::write(source.path().join("slipway/task.img"), vec![0; 12 << 20]).unwrap();
+    let output = Command::new("xorriso")
+        .args(["-as", "mkisofs", "-quiet", "-iso-level", "3", "-R", "-V", "SLIPWAY_MAINT", "-o"])
+        .args([path.as_path(), source.path()])
+        .output()
+        .expect("xorriso is needed: apt-get install xorriso");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
+impl World {
+    /// A site with `machines`; `S1`, `S2` … when only their number matters.
+    pub async fn start(count: usize) -> Self {
+        let machines = (1..=count)
+            .map(|number| MachineConfig {
+                serial: format!("S{number}"),
+                ..MachineConfig::sim(&format!("s{number}"))
+            })
+            .collect();
+        Self::with(machines).await
+    }
+
+    /// A site with these machines in its rack; none is added to the controller yet.
+    pub async fn with(machines: Vec<MachineConfig>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let state = tempfile::tempdir().unwrap();
+        let config = Config::check(Fragment {
+            state_dir: Some(state.path().into()),
+            api_listen: Some("127.0.0.1:0".into()),
+            media_listen: Some("127.0.0.1:0".into()),
+            maintenance_iso: Some(maintenance(state.path())),
+            allow_loopback: Some(true),
+            allow_plain_http_bmcs: Some(true),
+            allow_outgoing: Some(vec!["127.0.0.0/8".into()]),
+            ..Fragment::default()
+        })
+        .unwrap();
+        let server = Server::start_at(config, Pace::fast()).await.unwrap();
+        let player = Arc::new(Player::default());
+        let rack = RackConfig { machines, folder: state.path().join("rack"), ..RackConfig::default() };
+        let rack = Rack::start_with_host(rack, player.clone()).await.unwrap();
+        let ca = std::fs::read(state.path().join("site/ca.pem")).unwrap();
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+            .no_proxy()
+            .timeout(SOON)
+            .build()
+            .unwrap();
+        let token = std::fs::read_to_string(state.path().join("admin.token")).unwrap().trim().to_owned();
+        Self { state, server, rack, player, http, token }
+    }
+
+    /// Asks the API as the first admin.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.ask_as(&self.token, method, path, &[], body.map(|body| body.to_string().into_bytes())).await
+    }
+
+    /// Asks the API.
+    pub async fn ask_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.server.api_url));
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+        };
+        Answer { status, body, headers }
+    }
+
+    /// Body of a machine of the rack.
+    pub fn machine(&self, index: usize) -> Value {
+        let machine = self.rack.machine(index);
+        json!({
+            "serial": machine.config().serial,
+            "bmc": { "url": machine.base_url(), "user": "admin", "password": "password", "plain_http": true },
+        })
+    }
+
+    /// Adds a machine of the rack to the controller; its serial.
+    pub async fn add(&self, index: usize) -> String {
+        let body = self.machine(index);
+        let answer = self.ask("POST", "/machines", Some(body.clone())).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        body["serial"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits a recipe.
+    pub async fn submit(&self, serial: &str, recipe: &Value) -> Answer {
+        self.ask("POST", "/jobs", Some(json!({ "server_serial": serial, "recipe": recipe }))).await
+    }
+
+    /// Submits a recipe that must be accepted; the job's id.
+    pub async fn job(&self, serial: &str, recipe: &Value, script: Script) -> String {
+        self.player.script(serial, script);
+        let answer = self.submit(serial, recipe).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.body["job_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a job is complete.
+    pub async fn complete(&self, id: &str) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let job = self.ask("GET", &format!("/jobs/{id}"), None).await.body;
+            if job["complete"] == json!(true) {
+                return job;
+            }
+            assert!(begun.elapsed() < SOON, "job does not end: {job:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a job says `what` in `field`.
+    pub async fn until(&self, id: &str, field: &str, what: &str) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let job = self.ask("GET", &format!("/jobs/{id}"), None).await.body;
+            if job[field] == json!(what) {
+                return job;
+            }
+            assert!(begun.elapsed() < SOON, "{field} is never {what}: {job:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Runs the program against this site.
+    pub async fn slipway(&self, args: &[&str], stdin: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
+        command
+            .args(args)
+            .env("SLIPWAY_URL", &self.server.api_url)
+            .env("SLIPWAY_STATE_DIR", self.state.path())
+            .env("TZ", "UTC")
+            .env("RUST_BACKTRACE", "0");
+        run(command, stdin.to_owned()).await
+    }
+
+    /// A recipe that reads and writes nothing.
+    pub fn inventory() -> Value {
+        json!({ "schema_version": "1", "task_target": "inventory.target" })
+    }
+
+    /// The repository's own example.
+    pub fn debian() -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/linux-debian.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// Pushes a tiny root filesystem as `images/debian:trixie`; what the program printed.
+    pub async fn push_debian(&self) -> Ran {
+        let folder = self.state.path().join("root");
+        std::fs::create_dir_all(folder.join("etc")).unwrap();
+        std::fs::write(folder.join("etc/hostname"), "x\n").unwrap();
+        self.slipway(&["image", "push", folder.to_str().unwrap(), "images/debian:trixie"], "").await
+    }
+}
+
+/// Runs a command off the test's own threads.
+pub async fn run(mut command: Command, stdin: String) -> Ran {
+    tokio::task::spawn_blocking(move || {
+        use std::io::Write as _;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    })
+    .await
+    .unwrap()
+}
