@@ -182,6 +182,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_table_of_errors_in_the_docs_is_the_one_the_code_follows() {
+        let page = include_str!("../../../docs/api.md");
+        let mut codes = 0;
+        for line in page.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, number, listed, ..] = cells[..] else { continue };
+            let Ok(wanted) = number.parse::<u16>() else { continue };
+            for code in listed.split('`').skip(1).step_by(2) {
+                assert_eq!(status(code).as_u16(), wanted, "docs/api.md, {code}");
+                codes += 1;
+            }
+        }
+        assert!(codes > 30, "docs/api.md lists {codes} codes only");
+    }
+
+    #[test]
     fn every_code_has_its_status() {
         for (code, wanted) in [
             ("invalid_recipe", 400),
