@@ -70,6 +70,15 @@ async fn a_password_comes_from_a_file_or_a_pipe_and_is_not_empty() {
     let ran = world.slipway(&[&add[..], &["--password-file", file.to_str().unwrap()]].concat(), "").await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(world.slipway(&["machine", "power", "S1"], "").await.out, "off\n");
+    // A new password is stored; an empty one keeps it.
+    let replace = [&add[..], &["--replace"]].concat();
+    assert_eq!(world.slipway(&replace, "wrong\n").await.code, 0);
+    let ran = world.slipway(&["machine", "power", "S1"], "").await;
+    assert!(ran.err.contains("refuses the stored credentials"), "{}", ran.err);
+    assert_eq!(world.slipway(&replace, "password\n").await.code, 0);
+    let ran = world.slipway(&[&replace[..], &["--label", "rack=7"]].concat(), "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "S1 is changed\n"), "{ran:?}");
+    assert_eq!(world.slipway(&["machine", "power", "S1"], "").await.out, "off\n");
     world.server.stop().await;
 }
 

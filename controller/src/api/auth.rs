@@ -1,12 +1,12 @@
-//! Who calls: API tokens as `Authorization: Bearer`, or as the password of Basic. Each mutating call is audited;
-//! whoever guesses tokens is slowed down.
+//! Who calls: API tokens as `Authorization: Bearer`, or as the password of Basic. Each mutating call is on record
+//! before it is done, and with its outcome after; whoever guesses tokens is slowed down.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, OriginalUri, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -50,26 +50,37 @@ pub async fn people(
             "send a valid API token as `Authorization: Bearer <token>`; the first one is in <state>/admin.token",
         ));
     };
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes {
-        caller.needs(Role::Operator)?;
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !changes {
+        request.extensions_mut().insert(caller);
+        return Ok(next.run(request).await);
     }
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
-    let actor = caller.0.name.clone();
+    let entry = AuditEntry {
+        at: state.workflow.clock().now(),
+        actor: caller.0.name.clone(),
+        source: from.map(|address| address.to_string()),
+        request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()),
+        action: request.method().to_string(),
+        object: request
+            .extensions()
+            .get::<OriginalUri>()
+            .map_or_else(|| request.uri().path().to_owned(), |uri| uri.path().to_owned()),
+        detail: None,
+    };
+    caller.needs(Role::Operator)?;
+    // On record before anything happens: what cannot be recorded is not done.
+    let asked = entry.clone();
+    store::on(state.workflow.store(), move |store| store.audit(asked)).await?;
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;
-    if changes {
-        let entry = AuditEntry {
-            at: state.workflow.clock().now(),
-            actor,
-            source: from.map(|address| address.to_string()),
-            request_id: id,
-            action: method.to_string(),
-            object: path,
-            detail: Some(response.status().as_u16().to_string()),
-        };
-        store::on(state.workflow.store(), move |store| store.audit(entry)).await?;
+    let done = AuditEntry {
+        at: state.workflow.clock().now(),
+        detail: Some(response.status().as_u16().to_string()),
+        ..entry
+    };
+    if let Err(error) = store::on(state.workflow.store(), move |store| store.audit(done)).await {
+        // It is done, and the caller must hear so.
+        tracing::error!(error = crate::workflow::chain(&error), "the outcome of a call is not on record");
     }
     Ok(response)
 }

@@ -55,6 +55,7 @@ pub fn job(job: &Job, live: &Live) -> Value {
         "notes": job.notes,
     });
     drop_nulls(&mut view);
+    hide_media(&mut view);
     view
 }
 

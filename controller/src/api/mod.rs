@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod callbacks;
 mod error;
 mod events;
 mod job_view;
@@ -56,6 +57,12 @@ pub fn router(workflow: Arc<Workflow>) -> Router {
         .route("/machines/{serial}/release", post(machines::release))
         .route("/machines/{serial}/probe", post(machines::probe))
         .route("/machines/{serial}/power", get(machines::power).post(machines::set_power))
+        .route("/callbacks", post(callbacks::create).get(callbacks::list))
+        .route("/callbacks/{id}", get(callbacks::show).put(callbacks::replace).delete(callbacks::remove))
+        .route("/callbacks/{id}/rotate", post(callbacks::rotate))
+        .route("/callbacks/{id}/test", post(callbacks::test))
+        .route("/callbacks/{id}/deliveries", get(callbacks::deliveries))
+        .route("/callbacks/{id}/deliveries/{seq}/replay", post(callbacks::replay))
         .route("/tokens", post(tokens::create).get(tokens::list))
         .route("/tokens/{id}", delete(tokens::revoke))
         .layer(middleware::from_fn_with_state(state.clone(), auth::people));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use super::client::{Client, path};
 use super::connection::{self, Connection};
 use super::table::table;
 use super::{password, print_json};
+use crate::model::Secret;
 
 /// Options of `machine`.
 #[derive(Debug, Args)]
@@ -60,6 +61,10 @@ struct Show {
 
 #[derive(Debug, Args)]
 struct Add {
+    /// Change a machine that is there already: its record becomes what is given here, all of it. An empty password
+    /// keeps the stored one
+    #[arg(long)]
+    replace: bool,
     /// The machine's serial number, as its firmware shows it to the operating system
     serial: String,
     /// Address of the BMC: a host name, an address, or https://address[:port]
@@ -167,13 +172,17 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 async fn add(client: &Client, wanted: &Add) -> anyhow::Result<()> {
     let url = if wanted.bmc.contains("://") { wanted.bmc.clone() } else { format!("https://{}", wanted.bmc) };
-    let password = password::read(wanted.password_file.as_deref(), &format!("{} at {url}", wanted.bmc_user))?;
+    let whose = format!("{} at {url}", wanted.bmc_user);
+    let password = password::read(wanted.password_file.as_deref(), &whose)?;
+    if password.is_none() && !wanted.replace {
+        bail!("the password of {whose} is empty; type it, pipe it in, or name a file with --password-file");
+    }
     let mut body = json!({
         "serial": wanted.serial,
         "bmc": {
             "url": url,
             "user": wanted.bmc_user,
-            "password": password.expose(),
+            "password": password.as_ref().map(Secret::expose),
             "plain_http": wanted.plain_http,
         },
         "macs": wanted.macs,
@@ -196,6 +205,12 @@ async fn add(client: &Client, wanted: &Add) -> anyhow::Result<()> {
         let text = connection::read(file).with_context(|| format!("reading {}", file.display()))?;
         body["host_network"] =
             serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    }
+    if wanted.replace {
+        let path = format!("/api/v1{}", path(&["machines", &wanted.serial]));
+        client.call(Method::PUT, &path, Some(&body)).await?;
+        println!("{} is changed", wanted.serial);
+        return Ok(());
     }
     client.call(Method::POST, "/api/v1/machines", Some(&body)).await?;
     println!("{} is added; see what its BMC says with `slipway machine probe {0}`", wanted.serial);

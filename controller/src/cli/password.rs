@@ -12,8 +12,8 @@ use crate::model::Secret;
 /// Longest password, in bytes.
 const PASSWORD_MAX: usize = 1024;
 
-/// Reads it from `file`, else from standard input.
-pub fn read(file: Option<&Path>, whose: &str) -> anyhow::Result<Secret<String>> {
+/// Reads it from `file`, else from standard input; none when it is empty.
+pub fn read(file: Option<&Path>, whose: &str) -> anyhow::Result<Option<Secret<String>>> {
     let text = match file {
         Some(path) => {
             connection::read(path).with_context(|| format!("reading the password in {}", path.display()))?
@@ -23,12 +23,12 @@ pub fn read(file: Option<&Path>, whose: &str) -> anyhow::Result<Secret<String>> 
     };
     let password = text.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
-        bail!("the password of {whose} is empty; type it, pipe it in, or name a file with --password-file");
+        return Ok(None);
     }
     if password.len() > PASSWORD_MAX || password.contains(['\n', '\0']) {
         bail!("the password of {whose} is one line of at most {PASSWORD_MAX} bytes");
     }
-    Ok(Secret::new(password.to_owned()))
+    Ok(Some(Secret::new(password.to_owned())))
 }
 
 fn line() -> std::io::Result<String> {

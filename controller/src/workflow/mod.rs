@@ -9,6 +9,7 @@
 //! and [`Shelf`]. Time comes from [`Clock`]. HTTP statuses are chosen elsewhere, from the errors' stable codes.
 
 mod accept;
+mod callbacks;
 mod change;
 mod clock;
 mod drive;

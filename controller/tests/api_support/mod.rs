@@ -21,12 +21,33 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// The site.
 pub struct World {
+    _mount: Option<Mount>,
+    _disc: tempfile::TempDir,
     pub state: tempfile::TempDir,
     pub server: Server,
     pub rack: Rack,
     pub player: Arc<Player>,
     pub http: reqwest::Client,
     pub token: String,
+}
+
+/// A small filesystem over a folder, until it is dropped.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    fn new(folder: &Path, bytes: u64) -> Option<Self> {
+        use nix::mount::{MsFlags, mount};
+        let options = format!("size={bytes},mode=700");
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).ok()?;
+        Some(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Files may still be open; the filesystem goes when they do.
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
 }
 
 /// What the API answered.
@@ -116,13 +137,25 @@ impl World {
 
     /// A site with these machines in its rack; none is added to the controller yet.
     pub async fn with(machines: Vec<MachineConfig>) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::at(tempfile::tempdir().unwrap(), None, machines).await
+    }
+
+    /// A site of one machine whose state folder is a filesystem of `bytes`; none where that cannot be mounted.
+    pub async fn small(bytes: u64) -> Option<Self> {
         let state = tempfile::tempdir().unwrap();
+        let mount = Mount::new(state.path(), bytes)?;
+        let machine = MachineConfig { serial: "S1".into(), ..MachineConfig::sim("s1") };
+        Some(Self::at(state, Some(mount), vec![machine]).await)
+    }
+
+    async fn at(state: tempfile::TempDir, mount: Option<Mount>, machines: Vec<MachineConfig>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let disc = tempfile::tempdir().unwrap();
         let config = Config::check(Fragment {
             state_dir: Some(state.path().into()),
             api_listen: Some("127.0.0.1:0".into()),
             media_listen: Some("127.0.0.1:0".into()),
-            maintenance_iso: Some(maintenance(state.path())),
+            maintenance_iso: Some(maintenance(disc.path())),
             allow_loopback: Some(true),
             allow_plain_http_bmcs: Some(true),
             allow_outgoing: Some(vec!["127.0.0.0/8".into()]),
@@ -131,7 +164,7 @@ impl World {
         .unwrap();
         let server = Server::start_at(config, Pace::fast()).await.unwrap();
         let player = Arc::new(Player::default());
-        let rack = RackConfig { machines, folder: state.path().join("rack"), ..RackConfig::default() };
+        let rack = RackConfig { machines, folder: disc.path().join("rack"), ..RackConfig::default() };
         let rack = Rack::start_with_host(rack, player.clone()).await.unwrap();
         let ca = std::fs::read(state.path().join("site/ca.pem")).unwrap();
         let http = reqwest::Client::builder()
@@ -141,7 +174,7 @@ impl World {
             .build()
             .unwrap();
         let token = std::fs::read_to_string(state.path().join("admin.token")).unwrap().trim().to_owned();
-        Self { state, server, rack, player, http, token }
+        Self { _mount: mount, _disc: disc, state, server, rack, player, http, token }
     }
 
     /// Asks the API as the first admin.
