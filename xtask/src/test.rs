@@ -22,7 +22,18 @@ pub fn run(options: &Options) -> Result<()> {
     stages.run("format", || Run::new("cargo").args(["fmt", "--all", "--check"]).loud())?;
     stages.run("lints", || {
         Run::new("cargo")
-            .args(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+            .args([
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--features",
+                "e2e/machine",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ])
             .loud()
     })?;
     stages.run("tests", || Run::new("cargo").args(["test", "--locked", "--workspace", "--quiet"]).loud())?;

@@ -21,13 +21,6 @@ async fn ended(site: &Site, job: &str) -> Result<Value> {
     site.wait_job(job, "complete", ENDED_WITHIN, |job| job["complete"] == true).await
 }
 
-/// How many timeline events say that the job failed.
-async fn failures(site: &Site, job: &str) -> Result<usize> {
-    let events = site.get(&format!("/api/v1/jobs/{job}/events")).await?;
-    let events = events["events"].as_array().cloned().unwrap_or_default();
-    Ok(events.iter().filter(|event| event["code"] == "job.failed").count())
-}
-
 fn nothing_left_behind(metal: &Metal) -> Result<()> {
     let machine = metal.machine();
     ensure!(machine.power() == Power::Off, "the machine is still on");
@@ -55,7 +48,7 @@ async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_a
     std::fs::rename(&layer, &aside).with_context(|| format!("moving {} away", layer.display()))?;
     let done = ended(&site, &job).await?;
     ensure!(done["status"] == "failed" && done["failed_step"] == PREFLIGHT, "{done:#}");
-    ensure!(failures(&site, &job).await? == 1, "not exactly one failure: {done:#}");
+    ensure!(site.events_with_code(&job, "outcome.failed").await? == 1, "not exactly one failure: {done:#}");
     nothing_left_behind(&metal)?;
     ensure!(disk::digest(&metal.disk)? == before, "preflight failed, but the disk was written to");
     let known = site.get(&format!("/api/v1/machines/{}", metal.serial)).await?;
@@ -67,7 +60,7 @@ async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_a
     let job = site.submit(&metal.serial, &proving_recipe("never"), false).await?;
     let done = ended(&site, &job).await?;
     ensure!(done["status"] == "failed" && done["failed_step"] == "image-linux.service", "{done:#}");
-    ensure!(failures(&site, &job).await? == 1, "not exactly one failure: {done:#}");
+    ensure!(site.events_with_code(&job, "outcome.failed").await? == 1, "not exactly one failure: {done:#}");
     nothing_left_behind(&metal)?;
     ensure!(!disk::looks_bootable(&metal.disk), "a disk with a corrupt image must not look bootable");
     let known = site.get(&format!("/api/v1/machines/{}", metal.serial)).await?;

@@ -144,6 +144,21 @@ impl Site {
         self.ready().await
     }
 
+    /// Waits for a phase and kills the controller in it; answers whether the phase was seen before the job went on.
+    pub async fn kill_in(&mut self, job: &str, phase: &str, within: Duration) -> Result<()> {
+        let end = Instant::now() + within;
+        loop {
+            let now = self.get(&format!("/api/v1/jobs/{job}")).await?;
+            if now["phase"] == phase {
+                println!("  kill -9 of the controller in {phase}");
+                return self.kill_and_restart().await;
+            }
+            ensure!(now["complete"] != true, "the job was over before {phase} was seen: {now:#}");
+            ensure!(Instant::now() < end, "{phase} was not reached within {} s: {now:#}", within.as_secs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -243,6 +258,13 @@ impl Site {
         let digest = manifest["layers"][0]["digest"].as_str().context("a layer has a digest")?;
         let (algorithm, hex) = digest.split_once(':').context("a digest has two parts")?;
         Ok(self.state().join("registry/blobs").join(algorithm).join(hex))
+    }
+
+    /// How many entries of a job's timeline have this code.
+    pub async fn events_with_code(&self, job: &str, code: &str) -> Result<usize> {
+        let events = self.get(&format!("/api/v1/jobs/{job}/events")).await?;
+        let events = events["events"].as_array().cloned().unwrap_or_default();
+        Ok(events.iter().filter(|event| event["code"] == code).count())
     }
 
     /// Prints when each phase and step of a job began, for docs/benchmarks.md.
