@@ -44,7 +44,7 @@ pub fn job(job: &Job, live: &Live) -> Value {
         "updated_at": job.updated_at,
         "phase_since": job.phase_since,
         "released_at": job.released_at,
-        "wait": live.wait,
+        "wait": live.wait.as_ref().filter(|_| !job.state.is_released()),
         "heard_at": live.heard_at,
         "failed_step": failure.map(|failure| &failure.failed_step),
         "reason_code": failure.map(|failure| &failure.code),
