@@ -1,0 +1,71 @@
+//! What happens when all is well.
+
+use e2e::sim::{Deed, Disk};
+use mock_redfish::{BootSource, Power};
+use serde_json::json;
+
+use super::support::{
+    assert_no_session, assert_power, assert_tidy, codes, count, lifecycle, phases, site, site_with,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipe_ends_in_a_machine_in_service_that_boots_its_new_system() {
+    let site = site().await;
+    let pushed = site.push().await.unwrap();
+    let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
+    let job = site.api().wait_complete(&id).await.unwrap();
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(phases(&job), ["staging", "probing", "mounting", "booting", "installing", "cleaning_up"]);
+    assert_eq!((count(&job, "outcome.succeeded"), count(&job, "complete")), (1, 1));
+    assert_eq!(codes(&job).last(), Some(&"complete"));
+    assert!(job["steps"].as_array().unwrap().iter().all(|step| step["status"] == "finished"), "{job:#}");
+    assert_eq!(job["image"]["digest"], pushed.digest.as_str());
+
+    site.stage(0).wait_deed(&Deed::NewSystem, e2e::sim::WITHIN).await.unwrap();
+    let steps = ["preflight", "partition", "image-linux", "bootloader-linux", "config-drive"];
+    let mut expected = vec![Deed::Maintenance, Deed::Proceeds];
+    for step in steps {
+        if step == "partition" {
+            expected.push(Deed::Wiped);
+        }
+        if step == "image-linux" {
+            expected.push(Deed::Pulled(pushed.digest.clone()));
+        }
+        expected.push(Deed::Step(step.to_owned()));
+    }
+    expected.extend([Deed::Succeeded, Deed::PoweredOff, Deed::NewSystem]);
+    assert_eq!(site.stage(0).deeds(), expected);
+    assert_eq!(site.stage(0).disk(), Disk::Installed);
+
+    assert_tidy(&site, 0);
+    assert_no_session(&site, 0).await;
+    assert_power(&site, 0, Power::On);
+    assert_eq!(site.machine(0).last_source(), Some(BootSource::Order));
+    assert_eq!(site.machine(0).boots(), 2);
+    assert_eq!(lifecycle(&site, 0).await, "in_service");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_one_slot_gets_both_media_in_one() {
+    let site = site_with(|machine| machine.quirks.single_slot = true).await;
+    let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
+    let job = site.api().wait_complete(&id).await.unwrap();
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(site.stage(0).times(&Deed::Wiped), 1);
+    assert_tidy(&site, 0);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipe_that_asks_for_it_leaves_the_machine_off() {
+    let site = site().await;
+    let recipe = site.recipe_with("on_success", json!("power-off"));
+    let id = site.api().submit(site.serial(0), recipe).await.unwrap();
+    let job = site.api().wait_complete(&id).await.unwrap();
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_power(&site, 0, Power::Off);
+    assert_eq!(site.machine(0).boots(), 1);
+    assert_eq!(lifecycle(&site, 0).await, "in_service");
+    site.end().await;
+}

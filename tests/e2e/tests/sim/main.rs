@@ -1,0 +1,16 @@
+//! The main job on simulated machines: every path that needs no real firmware, in seconds, through the real
+//! controller, store, registry, media and Redfish client. One binary, because each links the whole product.
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
+mod cancelling;
+mod failing;
+mod installing;
+mod killing;
+mod many;
+mod misbehaving;
+mod overdue;
+mod refusing;
+mod reporting;
+mod secrets;
+mod support;
+mod telling;
