@@ -24,6 +24,8 @@ use super::wire::{Refused, Wire};
 /// Exit codes of the dispatcher that are reported (host.md).
 const WRONG_MACHINE: i32 = 21;
 const NOT_ALLOWED: i32 = 22;
+/// Between two looks for a medium.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Plays every server of a rack, each by its own script.
 pub struct SimHost {
@@ -62,6 +64,29 @@ impl SimHost {
                 boot.media.first().map(|medium| medium.url.as_str())
             }
             _ => None,
+        }
+    }
+
+    /// The dispatcher is started again and again until there is a medium it may use; the first fault is kept.
+    async fn wait_for_medium(
+        &self,
+        boot: &Boot,
+        maintenance: &str,
+        stage: &Stage,
+        power: &HostPower,
+    ) -> TaskMedium {
+        let mut said = false;
+        loop {
+            match self.medium(boot, maintenance).await {
+                Ok(medium) => return medium,
+                Err(error) if !said => {
+                    said = true;
+                    power.print(&format!("{error:#}"));
+                    stage.did(Deed::NoMedium(format!("{error:#}")));
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -114,14 +139,7 @@ impl Host for SimHost {
         };
         stage.did(Deed::Maintenance);
         stage.pass(Moment::Booted).await;
-        let medium = match self.medium(&boot, maintenance).await {
-            Ok(medium) => medium,
-            Err(error) => {
-                power.print(&format!("{error:#}"));
-                stage.did(Deed::NoMedium(format!("{error:#}")));
-                return HostExit::Stays;
-            }
-        };
+        let medium = self.wait_for_medium(&boot, maintenance, &stage, &power).await;
         let work = Work { boot: &boot, stage: &stage, script: stage.plan(), power: &power };
         match work.run(&medium).await {
             Ok(End::Off) if !work.script.stays_on => {

@@ -26,4 +26,4 @@ pub use image::{Pushed, push_image};
 pub use maintenance::maintenance_iso;
 pub use receiver::{Call, Receiver};
 pub use script::{Deed, Disk, Moment, Playbook, Script, Stage};
-pub use site::{PASSWORD, Setup, Site, fast};
+pub use site::{PASSWORD, Setup, Site, description, fast, fragment, linux_recipe};

@@ -102,25 +102,9 @@ impl Site {
         let api = Api::new(&server.api_url, &ca, token.trim())?;
         let site = Self { folder, config, pace: setup.pace, server: Some(server), rack, playbook, api };
         for machine in site.rack.machines() {
-            site.add(site.description(machine)).await?;
+            site.add(description(machine)).await?;
         }
         Ok(site)
-    }
-
-    /// A machine as it is described to the controller.
-    pub fn description(&self, machine: &Machine) -> Value {
-        let config = machine.config();
-        json!({
-            "serial": config.serial,
-            "uuid": config.uuid,
-            "macs": config.macs,
-            "bmc": {
-                "url": machine.base_url(),
-                "user": config.user,
-                "password": config.password,
-                "plain_http": true,
-            },
-        })
     }
 
     /// Adds a machine to the controller.
@@ -132,7 +116,7 @@ impl Site {
 
     /// Changes the description of a machine that the controller has.
     pub async fn describe(&self, n: usize, change: impl FnOnce(&mut Value)) -> Result<()> {
-        let mut description = self.description(self.machine(n));
+        let mut description = description(self.machine(n));
         change(&mut description);
         let path = format!("/api/v1/machines/{}", self.serial(n));
         let answer = self.api.ask(http::Method::PUT, &path, Some(description)).await?;
@@ -188,15 +172,7 @@ impl Site {
 
     /// A Linux install.
     pub fn recipe(&self) -> Value {
-        json!({
-            "task_target": "install-linux.target",
-            "target_disk": { "min_size": "4G" },
-            "oci_url": "images/debian:trixie",
-            "partition_layout": [
-                { "size": "256M", "type_guid": "ef00", "format": "vfat", "mountpoint": "/boot/efi" },
-                { "size": "rest", "type_guid": "8304", "format": "ext4", "mountpoint": "/" },
-            ],
-        })
+        linux_recipe()
     }
 
     /// The same with one field set.
@@ -246,7 +222,37 @@ impl Site {
     }
 }
 
-fn fragment(state: &Path) -> Fragment {
+/// A machine as it is described to the controller.
+pub fn description(machine: &Machine) -> Value {
+    let config = machine.config();
+    json!({
+        "serial": config.serial,
+        "uuid": config.uuid,
+        "macs": config.macs,
+        "bmc": {
+            "url": machine.base_url(),
+            "user": config.user,
+            "password": config.password,
+            "plain_http": true,
+        },
+    })
+}
+
+/// A Linux install of the image that [`Site::push`] pushes.
+pub fn linux_recipe() -> Value {
+    json!({
+        "task_target": "install-linux.target",
+        "target_disk": { "min_size": "4G" },
+        "oci_url": "images/debian:trixie",
+        "partition_layout": [
+            { "size": "256M", "type_guid": "ef00", "format": "vfat", "mountpoint": "/boot/efi" },
+            { "size": "rest", "type_guid": "8304", "format": "ext4", "mountpoint": "/" },
+        ],
+    })
+}
+
+/// The configuration of a controller whose machines are on loopback; its ports are free ones.
+pub fn fragment(state: &Path) -> Fragment {
     Fragment {
         state_dir: Some(state.to_owned()),
         api_listen: Some("127.0.0.1:0".to_owned()),
