@@ -5,6 +5,9 @@
 //! used only where the service has no sessions at all, never because a request broke, and never again once a
 //! session has worked.
 //!
+//! Callers may go away at any await, and they do: a driver drops what it does when its job moves. So logging in and
+//! giving back are tasks of their own, which come to their end, and the last owner of a session gives it back.
+//!
 //! [`Session`] is also what the rest of this room talks through: read, change, call, remove.
 
 use std::sync::Arc;
@@ -13,7 +16,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 
 use super::address::Credentials;
 use super::classify::{Kind, Refusal};
@@ -38,11 +42,12 @@ pub struct Session {
     pub endpoint: Arc<Endpoint>,
     credentials: Credentials,
     root: OnceCell<ServiceRoot>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    endpoint: Arc<Endpoint>,
     login: Option<Login>,
     /// Where the session is to be deleted.
     location: Option<String>,
@@ -55,7 +60,14 @@ struct State {
 impl Session {
     /// A session that is made when first needed.
     pub fn new(endpoint: Arc<Endpoint>, credentials: Credentials) -> Self {
-        Self { endpoint, credentials, root: OnceCell::new(), state: Mutex::default() }
+        let state = State {
+            endpoint: Arc::clone(&endpoint),
+            login: None,
+            location: None,
+            generation: 0,
+            worked: false,
+        };
+        Self { endpoint, credentials, root: OnceCell::new(), state: Arc::new(Mutex::new(state)) }
     }
 
     /// The service root, read once, without credentials where the BMC allows that.
@@ -115,19 +127,17 @@ impl Session {
 
     /// Gives the session back. A second call finds nothing to do; a later request logs in again.
     pub async fn close(&self) {
-        let (login, location) = {
-            let mut state = self.state.lock().await;
-            (state.login.take(), state.location.take())
-        };
-        if let (Some(login), Some(location)) = (login, location) {
-            goodbye(&self.endpoint, &login, &location).await;
+        let given_back = self.state.lock().await.give_back();
+        if let Some(given_back) = given_back {
+            // It says itself when it did not work.
+            let _ = given_back.await;
         }
     }
 
     /// The present login, made anew when it is not younger than `refused`.
     async fn login(&self, refused: u64) -> Result<(Login, u64), BmcError> {
         let root = self.root().await?;
-        let mut state = self.state.lock().await;
+        let mut state = Arc::clone(&self.state).lock_owned().await;
         if let Some(login) = state.login.clone() {
             if state.generation > refused {
                 return Ok((login, state.generation));
@@ -135,8 +145,50 @@ impl Session {
             state.login = None;
             state.location = None;
         }
-        let made = match &root.sessions {
-            Some(link) => self.make(&self.endpoint.path(link)?).await?,
+        let path = match &root.sessions {
+            Some(link) => Some(self.endpoint.path(link)?),
+            None => None,
+        };
+        let entrance =
+            Entrance { endpoint: Arc::clone(&self.endpoint), credentials: self.credentials.clone() };
+        let logged_in = tokio::spawn(async move { entrance.enter(path, state).await });
+        logged_in.await.unwrap_or_else(|_| Err(self.refused_login()))
+    }
+
+    fn basic(&self) -> Result<Login, BmcError> {
+        basic(&self.endpoint, &self.credentials)
+    }
+
+    fn refused_login(&self) -> BmcError {
+        refused_login(&self.endpoint)
+    }
+
+    /// The resource in an answer, or why there is none.
+    pub fn resource(&self, answer: Answer, what: &str) -> Result<Resource, BmcError> {
+        if !answer.is_success() {
+            let refusal = Refusal::read(answer.status, &answer.body);
+            return Err(refusal.into_error(&self.endpoint.shown(), format!("reading {what}")));
+        }
+        let excerpt = answer.body.plain(EXCERPT).unwrap_or_else(|| "nothing".into());
+        answer.resource().ok_or_else(|| self.endpoint.nonsense(what, Oddity::NoResource(excerpt)))
+    }
+}
+
+/// What logging in takes, owned, so that it comes to its end although whoever asked for it went away.
+struct Entrance {
+    endpoint: Arc<Endpoint>,
+    credentials: Credentials,
+}
+
+impl Entrance {
+    /// Logs in at the session collection, or by Basic where there is none, and keeps the login.
+    async fn enter(
+        self,
+        path: Option<String>,
+        mut state: OwnedMutexGuard<State>,
+    ) -> Result<(Login, u64), BmcError> {
+        let made = match path {
+            Some(path) => self.make(&path).await?,
             None => None,
         };
         let login = match made {
@@ -145,8 +197,8 @@ impl Session {
                 state.location = location;
                 (HeaderName::from_static("x-auth-token"), token)
             }
-            None if state.worked => return Err(self.refused_login()),
-            None => self.basic()?,
+            None if state.worked => return Err(refused_login(&self.endpoint)),
+            None => basic(&self.endpoint, &self.credentials)?,
         };
         state.generation += 1;
         state.login = Some(login.clone());
@@ -177,8 +229,8 @@ impl Session {
         let mut refusal = Refusal::read(answer.status, &answer.body);
         match refusal.kind {
             Kind::PasswordExpired | Kind::SessionsFull => {}
-            _ if answer.status == 401 => return Err(self.refused_login()),
-            Kind::NoSession | Kind::Forbidden => return Err(self.refused_login()),
+            _ if answer.status == 401 => return Err(refused_login(&self.endpoint)),
+            Kind::NoSession | Kind::Forbidden => return Err(refused_login(&self.endpoint)),
             _ => {}
         }
         // Some services quote the request they refuse.
@@ -187,28 +239,18 @@ impl Session {
         }
         Err(refusal.into_error(&self.endpoint.shown(), "the login"))
     }
+}
 
-    fn basic(&self) -> Result<Login, BmcError> {
-        let pair = format!("{}:{}", self.credentials.user, self.credentials.password.reveal());
-        let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        let mut value = HeaderValue::from_str(&text).map_err(|_| self.refused_login())?;
-        value.set_sensitive(true);
-        Ok((AUTHORIZATION, value))
-    }
+fn basic(endpoint: &Endpoint, credentials: &Credentials) -> Result<Login, BmcError> {
+    let pair = format!("{}:{}", credentials.user, credentials.password.reveal());
+    let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| refused_login(endpoint))?;
+    value.set_sensitive(true);
+    Ok((AUTHORIZATION, value))
+}
 
-    fn refused_login(&self) -> BmcError {
-        BmcError::Credentials { endpoint: self.endpoint.shown() }
-    }
-
-    /// The resource in an answer, or why there is none.
-    pub fn resource(&self, answer: Answer, what: &str) -> Result<Resource, BmcError> {
-        if !answer.is_success() {
-            let refusal = Refusal::read(answer.status, &answer.body);
-            return Err(refusal.into_error(&self.endpoint.shown(), format!("reading {what}")));
-        }
-        let excerpt = answer.body.plain(EXCERPT).unwrap_or_else(|| "nothing".into());
-        answer.resource().ok_or_else(|| self.endpoint.nonsense(what, Oddity::NoResource(excerpt)))
-    }
+fn refused_login(endpoint: &Endpoint) -> BmcError {
+    BmcError::Credentials { endpoint: endpoint.shown() }
 }
 
 /// Whether an answer says that our session is gone. A bare 403 does not: it may be a missing right.
@@ -229,14 +271,19 @@ async fn goodbye(endpoint: &Endpoint, login: &Login, location: &str) {
     }
 }
 
-impl Drop for Session {
-    /// Last resort for a session nobody closed: gives it back in the background where a runtime is left.
+impl State {
+    /// Begins to give the session back, where there is one and a runtime to do it.
+    fn give_back(&mut self) -> Option<JoinHandle<()>> {
+        let (login, location) = (self.login.take()?, self.location.take()?);
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let endpoint = Arc::clone(&self.endpoint);
+        Some(runtime.spawn(async move { goodbye(&endpoint, &login, &location).await }))
+    }
+}
+
+impl Drop for State {
+    /// Last resort for a session nobody closed, or that was made for someone who went away meanwhile.
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let (Some(login), Some(location)) = (state.login.take(), state.location.take()) else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let endpoint = Arc::clone(&self.endpoint);
-            runtime.spawn(async move { goodbye(&endpoint, &login, &location).await });
-        }
+        drop(self.give_back());
     }
 }

@@ -243,3 +243,28 @@ async fn a_dropped_call_asks_nothing_more() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(rack.machine(0).requests().len(), seen);
 }
+
+/// Drivers drop what they do at any await: neither a login nor a goodbye on its way may leave a session behind.
+#[tokio::test]
+async fn whoever_goes_away_in_the_middle_leaves_no_session_behind() {
+    const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
+    let rack = rack(machine()).await;
+    let machine = rack.machine(0);
+    let soon = Duration::from_millis(100);
+    machine.inject(Injection::always(Fault::Delay { ms: 300 }).on("POST", SESSIONS));
+    let bmc = client(machine);
+    assert!(tokio::time::timeout(soon, bmc.slots()).await.is_err(), "the login was not slow");
+    drop(bmc);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(asked(machine, "POST", "Sessions"), 1);
+    assert_eq!(machine.open_sessions(), 0, "a login that nobody waited for stays open");
+
+    machine.clear_faults();
+    let bmc = client(machine);
+    bmc.slots().await.unwrap();
+    assert_eq!(machine.open_sessions(), 1);
+    machine.inject(Injection::always(Fault::Delay { ms: 300 }).on("DELETE", SESSIONS));
+    assert!(tokio::time::timeout(soon, bmc.close()).await.is_err(), "the goodbye was not slow");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(machine.open_sessions(), 0, "a goodbye that nobody waited for was not said");
+}
