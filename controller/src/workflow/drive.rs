@@ -145,6 +145,7 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
         return Ok(());
     };
     let mut retries = 0;
+    let mut last_fault = None; // in this phase: what a deadline's reason must not forget
     loop {
         bell.mark_unchanged();
         let wanted = id.clone();
@@ -163,7 +164,10 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
         let next = tokio::select! {
             next = step(&mut cx, &job) => next,
             () = workflow.deps.clock.sleep_until(limit) => {
-                let text = format!("{} did not come to an end in time", job.state.name());
+                let text = match &last_fault {
+                    Some(before) => format!("{} went on too long, after this: {before}", job.state.name()),
+                    None => format!("{} did not come to an end in time", job.state.name()),
+                };
                 Next::Retry(Fault { code: "timeout.step", text, transient: true })
             }
             _ = bell.changed() => continue, // the step is dropped; look again what is wanted
@@ -171,17 +175,22 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
         match next {
             Next::Go(input) => {
                 retries = 0;
+                last_fault = None;
                 workflow.hub.wait(id, None);
                 cx.advance(&job, input).await?;
             }
             Next::Fail(failure) => cx.advance(&job, fail(&job, failure)).await?,
             Next::Wait { until, reason } => {
                 retries = 0;
+                last_fault = None;
                 pause(workflow, &job, &mut bell, until.min(limit), reason).await;
             }
             Next::Retry(fault) if fault.transient || job.state.outcome().is_some() => {
                 let pause_for = FIRST_PAUSE.saturating_mul(1 << retries.min(6)).min(LONGEST_PAUSE);
                 retries += 1;
+                if fault.code != "timeout.step" {
+                    last_fault = Some(fault.text.clone());
+                }
                 tracing::warn!(job_id = %id, phase = job.state.name(), error = fault.text, "trying again");
                 cx.reconnect().await?;
                 let until = workflow.later(pause_for);
