@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)] // its output is for xtask
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use e2e::sim::{
 };
 use mock_redfish::{MachineConfig, Rack, RackConfig};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinSet;
 
 /// Word that makes this program the controller.
@@ -53,7 +54,7 @@ async fn controller(state: &Path) -> Result<()> {
     let config = Config::check(fragment(state))?;
     let server = Server::start_at(config, fast()).await?;
     println!("{}", server.api_url);
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     server.stop().await;
     Ok(())
 }
