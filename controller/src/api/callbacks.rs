@@ -72,7 +72,7 @@ fn unknown(id: &str) -> ApiError {
 }
 
 async fn all(state: &ApiState) -> Result<Vec<Callback>, ApiError> {
-    Ok(store::on(state.workflow.store(), |store| store.callbacks()).await?)
+    Ok(store::on(state.workflow.store(), store::Store::callbacks).await?)
 }
 
 async fn found(state: &ApiState, id: &str) -> Result<Callback, ApiError> {
