@@ -131,7 +131,7 @@ fn entries(folder: &[u8]) -> Result<Vec<Entry>> {
             rest = &rest[len..];
             let name_len = usize::from(record[32]);
             let plain = record.get(33..33 + name_len).context("a name longer than its record")?;
-            if matches!(plain, [0] | [1]) {
+            if matches!(plain, [0 | 1]) {
                 continue;
             }
             let after_name = (33 + name_len).next_multiple_of(2).min(len);
