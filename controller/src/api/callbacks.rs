@@ -12,12 +12,13 @@ use super::ApiState;
 use super::auth::Caller;
 use super::body::Body;
 use super::error::ApiError;
+use super::shapes;
 use crate::model::{Callback, CallbackId, Delivery, Role, Secret};
 use crate::store;
 use crate::workflow::{chain, fresh_secret};
 
 /// Body of `POST /callbacks` and `PUT /callbacks/{id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallbackBody {
     url: String,
@@ -95,6 +96,14 @@ async fn put(state: &ApiState, callback: Callback, secrets: Vec<Secret<String>>)
 }
 
 /// Makes a subscription.
+#[utoipa::path(
+    post,
+    path = "/callbacks",
+    tag = "callbacks",
+    operation_id = "create_callback",
+    request_body = CallbackBody,
+    responses((status = 201, description = "Made; its secret is shown this once", body = shapes::Callback, headers(("location" = String, description = "Where it is"))), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn create(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -121,6 +130,13 @@ pub async fn create(
 }
 
 /// Every subscription.
+#[utoipa::path(
+    get,
+    path = "/callbacks",
+    tag = "callbacks",
+    operation_id = "list_callbacks",
+    responses((status = 200, description = "Every subscription", body = shapes::CallbackList), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn list(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -130,6 +146,14 @@ pub async fn list(
 }
 
 /// One.
+#[utoipa::path(
+    get,
+    path = "/callbacks/{id}",
+    tag = "callbacks",
+    operation_id = "show_callback",
+    params(("id" = String, Path, description = "The callback's id")),
+    responses((status = 200, description = "The subscription", body = shapes::Callback), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn show(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -140,6 +164,15 @@ pub async fn show(
 }
 
 /// Replaces address, kinds and whether it is paused; the secrets stay.
+#[utoipa::path(
+    put,
+    path = "/callbacks/{id}",
+    tag = "callbacks",
+    operation_id = "replace_callback",
+    params(("id" = String, Path, description = "The callback's id")),
+    request_body = CallbackBody,
+    responses((status = 200, description = "As it is now", body = shapes::Callback), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn replace(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -158,6 +191,14 @@ pub async fn replace(
 }
 
 /// Gives it a new secret; the one before stays valid beside it until the next rotation.
+#[utoipa::path(
+    post,
+    path = "/callbacks/{id}/rotate",
+    tag = "callbacks",
+    operation_id = "rotate_callback",
+    params(("id" = String, Path, description = "The callback's id")),
+    responses((status = 200, description = "With its new secret, shown this once", body = shapes::Callback), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn rotate(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -176,6 +217,14 @@ pub async fn rotate(
 }
 
 /// Removes it, and what was still to be sent to it.
+#[utoipa::path(
+    delete,
+    path = "/callbacks/{id}",
+    tag = "callbacks",
+    operation_id = "remove_callback",
+    params(("id" = String, Path, description = "The callback's id")),
+    responses((status = 204, description = "Removed"), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn remove(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -188,6 +237,14 @@ pub async fn remove(
 }
 
 /// Sends a message of kind `slipway.test` at once and says what came of it.
+#[utoipa::path(
+    post,
+    path = "/callbacks/{id}/test",
+    tag = "callbacks",
+    operation_id = "test_callback",
+    params(("id" = String, Path, description = "The callback's id")),
+    responses((status = 200, description = "What came of it", body = shapes::Trial), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn test(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -202,7 +259,8 @@ pub async fn test(
 }
 
 /// Query of the deliveries.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DeliveriesQuery {
     /// Only those before this number.
     before: Option<i64>,
@@ -210,6 +268,14 @@ pub struct DeliveriesQuery {
 }
 
 /// What was and is to be sent to it, newest first.
+#[utoipa::path(
+    get,
+    path = "/callbacks/{id}/deliveries",
+    tag = "callbacks",
+    operation_id = "callback_deliveries",
+    params(("id" = String, Path, description = "The callback's id"), DeliveriesQuery),
+    responses((status = 200, description = "Newest first", body = shapes::DeliveryList), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn deliveries(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -226,6 +292,14 @@ pub async fn deliveries(
 }
 
 /// Sends a dead or delivered one again, under the same `webhook-id`.
+#[utoipa::path(
+    post,
+    path = "/callbacks/{id}/deliveries/{seq}/replay",
+    tag = "callbacks",
+    operation_id = "replay_delivery",
+    params(("id" = String, Path, description = "The callback's id"), ("seq" = i64, Path, description = "The delivery's number")),
+    responses((status = 202, description = "Will be sent again"), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn replay(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -17,6 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::error::ApiError;
 use super::jobs::{job_id, unknown};
+use super::shapes;
 use super::{ApiState, job_view};
 use crate::model::{Event, JobId};
 use crate::store;
@@ -28,7 +29,8 @@ const PAGE: u32 = 500;
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 
 /// Query of the JSON form.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     #[serde(default)]
     after: i64,
@@ -37,6 +39,14 @@ pub struct EventsQuery {
 /// The timeline after a number. With `Accept: text/event-stream` it goes on until the job is complete:
 /// `event: event` carries one timeline entry (its `id` is its number), `event: job` the job whenever its state or
 /// progress moved, `event: end` is the last.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/events",
+    tag = "jobs",
+    operation_id = "job_events",
+    params(("id" = String, Path, description = "The job's id"), EventsQuery, ("last-event-id" = Option<i64>, Header, description = "The same as after, as browsers send it")),
+    responses((status = 200, description = "Up to 500 entries, or the stream", content((shapes::EventList = "application/json"), (String = "text/event-stream"))), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn events(
     State(state): State<ApiState>,
     Path(id): Path<String>,

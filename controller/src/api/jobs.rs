@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::shapes;
 use super::{ApiState, body, job_view};
 use crate::model::{Job, JobId, Role, Status};
 use crate::store::{self, Idempotency, JobFilter};
@@ -35,13 +36,23 @@ struct Submit {
 }
 
 /// Query of `POST /jobs`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SubmitQuery {
     #[serde(default)]
     dry_run: bool,
 }
 
 /// Accepts a job (202), or with `dry_run=true` says what it would do (200).
+#[utoipa::path(
+    post,
+    path = "/jobs",
+    tag = "jobs",
+    operation_id = "submit_job",
+    params(SubmitQuery, ("idempotency-key" = Option<String>, Header, description = "A repeat with the same key and body gives the same job")),
+    request_body = shapes::Submission,
+    responses((status = 202, description = "Accepted", body = shapes::Job, headers(("location" = String, description = "Where it is"))), (status = 200, description = "The same key and body again: the same job. With dry_run: what a job would do", content((shapes::Job = "application/json"), (shapes::Plan = "application/json"))), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn submit(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -101,7 +112,8 @@ pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
 }
 
 /// Query of `GET /jobs`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     status: Option<String>,
     machine: Option<String>,
@@ -111,6 +123,14 @@ pub struct ListQuery {
 }
 
 /// Jobs, newest first.
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    tag = "jobs",
+    operation_id = "list_jobs",
+    params(ListQuery),
+    responses((status = 200, description = "Jobs, newest first", body = shapes::JobPage), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn list(
     State(state): State<ApiState>,
     Query(query): Query<ListQuery>,
@@ -146,6 +166,14 @@ async fn listed(state: &ApiState, job: &Job) -> Result<Value, ApiError> {
 }
 
 /// One job with its timeline.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    tag = "jobs",
+    operation_id = "show_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, description = "The job", body = shapes::Job), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = job_id(&id)?;
     let (job, live) = state.workflow.view(&id).await?.ok_or_else(|| unknown(id.as_str()))?;
@@ -155,6 +183,14 @@ pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Resu
 }
 
 /// What the host wrote to its journal, as it was sent.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/logs",
+    tag = "jobs",
+    operation_id = "job_logs",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, description = "Pieces of its logs", body = shapes::LogList), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn logs(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = job_id(&id)?;
     let wanted = id.clone();
@@ -174,6 +210,14 @@ pub async fn logs(State(state): State<ApiState>, Path(id): Path<String>) -> Resu
 }
 
 /// Stops a job; one that is over stays as it is.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/cancel",
+    tag = "jobs",
+    operation_id = "cancel_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, description = "The job", body = shapes::Job), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn cancel(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -185,6 +229,14 @@ pub async fn cancel(
 }
 
 /// Makes a new job of the same recipe on the same machine.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/retry",
+    tag = "jobs",
+    operation_id = "retry_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 202, description = "A new job", body = shapes::Job, headers(("location" = String, description = "Where it is"))), (status = 200, description = "The new job of an earlier call", body = shapes::Job), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn retry(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -195,13 +247,22 @@ pub async fn retry(
 }
 
 /// Query of `POST …/release`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ReleaseQuery {
     #[serde(default)]
     force: bool,
 }
 
 /// Ends a holding; by force (admin) also frees a machine whose BMC is dead.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/release",
+    tag = "jobs",
+    operation_id = "release_job",
+    params(("id" = String, Path, description = "The job's id"), ReleaseQuery),
+    responses((status = 200, description = "The job", body = shapes::Job), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn release(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,

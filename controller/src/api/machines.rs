@@ -17,6 +17,7 @@ use super::auth::Caller;
 use super::body::Body;
 use super::error::ApiError;
 use super::job_view::hide_media;
+use super::shapes;
 use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret};
 use crate::redfish::Power;
 use crate::store::{self, Added, MachineFilter, Removed, Updated};
@@ -147,6 +148,14 @@ async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
 }
 
 /// Adds a machine.
+#[utoipa::path(
+    post,
+    path = "/machines",
+    tag = "machines",
+    operation_id = "add_machine",
+    request_body = shapes::MachineInput,
+    responses((status = 201, description = "Added", body = shapes::Machine, headers(("location" = String, description = "Where it is"))), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn add(State(state): State<ApiState>, Body(body): Body<MachineBody>) -> Result<Response, ApiError> {
     let (machine, password) = body.machine(None, state.workflow.clock().now())?;
     let password = password.ok_or_else(|| ApiError::bad_request("bmc.password is missing"))?;
@@ -162,6 +171,15 @@ pub async fn add(State(state): State<ApiState>, Body(body): Body<MachineBody>) -
 }
 
 /// Replaces a machine's description; the password stays unless a new one is sent.
+#[utoipa::path(
+    put,
+    path = "/machines/{serial}",
+    tag = "machines",
+    operation_id = "replace_machine",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    request_body = shapes::MachineInput,
+    responses((status = 200, description = "As it is now", body = shapes::Machine), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn replace(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
@@ -182,7 +200,8 @@ pub async fn replace(
 }
 
 /// Query of the list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     #[serde(default)]
     limit: u32,
@@ -192,6 +211,14 @@ pub struct ListQuery {
 }
 
 /// Machines by serial.
+#[utoipa::path(
+    get,
+    path = "/machines",
+    tag = "machines",
+    operation_id = "list_machines",
+    params(ListQuery),
+    responses((status = 200, description = "Machines by serial", body = shapes::MachinePage), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn list(
     State(state): State<ApiState>,
     Query(query): Query<ListQuery>,
@@ -209,6 +236,14 @@ pub async fn list(
 }
 
 /// One machine, with its active job.
+#[utoipa::path(
+    get,
+    path = "/machines/{serial}",
+    tag = "machines",
+    operation_id = "show_machine",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    responses((status = 200, description = "The machine", body = shapes::Machine), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn show(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
@@ -220,6 +255,14 @@ pub async fn show(
 }
 
 /// Removes a machine that no open job has.
+#[utoipa::path(
+    delete,
+    path = "/machines/{serial}",
+    tag = "machines",
+    operation_id = "remove_machine",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    responses((status = 204, description = "Removed"), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn remove(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
@@ -236,6 +279,14 @@ pub async fn remove(
 }
 
 /// Frees a quarantined machine, or takes one out of service.
+#[utoipa::path(
+    post,
+    path = "/machines/{serial}/release",
+    tag = "machines",
+    operation_id = "release_machine",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    responses((status = 200, description = "As it is now", body = shapes::Machine), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn release(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -246,6 +297,14 @@ pub async fn release(
 }
 
 /// What its BMC says. Read-only.
+#[utoipa::path(
+    post,
+    path = "/machines/{serial}/probe",
+    tag = "machines",
+    operation_id = "probe_machine",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    responses((status = 200, description = "What its BMC says", body = shapes::Probe), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn probe(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
@@ -256,6 +315,14 @@ pub async fn probe(
 }
 
 /// Power now.
+#[utoipa::path(
+    get,
+    path = "/machines/{serial}/power",
+    tag = "machines",
+    operation_id = "machine_power",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    responses((status = 200, description = "Power now", body = shapes::PowerState), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn power(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
@@ -271,6 +338,15 @@ pub struct PowerBody {
 }
 
 /// Switches a machine that no job has.
+#[utoipa::path(
+    post,
+    path = "/machines/{serial}/power",
+    tag = "machines",
+    operation_id = "set_machine_power",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    request_body = shapes::PowerInput,
+    responses((status = 200, description = "Switched, and seen", body = shapes::PowerState), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn set_power(
     State(state): State<ApiState>,
     Path(serial): Path<String>,

@@ -9,21 +9,26 @@
 mod auth;
 mod body;
 mod callbacks;
+mod document;
 mod error;
 mod events;
 mod job_view;
 mod jobs;
 mod machines;
 mod schema;
+mod shapes;
 mod status_webhook;
 mod tokens;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{delete, get, post};
+use axum::routing::get;
+use axum::{Extension, Router};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::workflow::Workflow;
 
@@ -44,35 +49,57 @@ pub struct ApiState {
 /// Every route below `/api/v1`.
 pub fn router(workflow: Arc<Workflow>) -> Router {
     let state = ApiState { workflow, guard: Arc::new(auth::Guard::default()) };
-    let people = Router::new()
-        .route("/jobs", post(jobs::submit).get(jobs::list))
-        .route("/jobs/{id}", get(jobs::show))
-        .route("/jobs/{id}/events", get(events::events))
-        .route("/jobs/{id}/logs", get(jobs::logs))
-        .route("/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/jobs/{id}/retry", post(jobs::retry))
-        .route("/jobs/{id}/release", post(jobs::release))
-        .route("/machines", post(machines::add).get(machines::list))
-        .route("/machines/{serial}", get(machines::show).put(machines::replace).delete(machines::remove))
-        .route("/machines/{serial}/release", post(machines::release))
-        .route("/machines/{serial}/probe", post(machines::probe))
-        .route("/machines/{serial}/power", get(machines::power).post(machines::set_power))
-        .route("/callbacks", post(callbacks::create).get(callbacks::list))
-        .route("/callbacks/{id}", get(callbacks::show).put(callbacks::replace).delete(callbacks::remove))
-        .route("/callbacks/{id}/rotate", post(callbacks::rotate))
-        .route("/callbacks/{id}/test", post(callbacks::test))
-        .route("/callbacks/{id}/deliveries", get(callbacks::deliveries))
-        .route("/callbacks/{id}/deliveries/{seq}/replay", post(callbacks::replay))
-        .route("/tokens", post(tokens::create).get(tokens::list))
-        .route("/tokens/{id}", delete(tokens::revoke))
-        .layer(middleware::from_fn_with_state(state.clone(), auth::people));
-    let open = Router::new()
-        .route("/schema/recipe", get(schema::recipe))
-        .route("/schema/event", get(schema::event))
-        .route("/status-webhook/{serial}", post(status_webhook::report));
+    let (people, document) = people().split_for_parts();
+    let people = people.layer(middleware::from_fn_with_state(state.clone(), auth::people));
+    let (open, more) = open().split_for_parts();
+    let document = Arc::new(whole(document, more));
+    let open = open.route("/openapi.json", get(document::show)).layer(Extension(document));
     Router::new()
         .nest("/api/v1", people.merge(open).fallback(error::no_such_path))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(error::shape))
         .with_state(state)
+}
+
+/// The OpenAPI document of [`router`].
+pub fn openapi() -> OpenApi {
+    whole(people().split_for_parts().1, open().split_for_parts().1)
+}
+
+/// Both halves in one, with paths as they are asked for.
+fn whole(people: OpenApi, open: OpenApi) -> OpenApi {
+    document::base().nest("/api/v1", people.merge_from(open))
+}
+
+/// Where a token of a person or of CI is needed.
+fn people() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(jobs::submit, jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(events::events))
+        .routes(routes!(jobs::logs))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::release))
+        .routes(routes!(machines::add, machines::list))
+        .routes(routes!(machines::show, machines::replace, machines::remove))
+        .routes(routes!(machines::release))
+        .routes(routes!(machines::probe))
+        .routes(routes!(machines::power, machines::set_power))
+        .routes(routes!(callbacks::create, callbacks::list))
+        .routes(routes!(callbacks::show, callbacks::replace, callbacks::remove))
+        .routes(routes!(callbacks::rotate))
+        .routes(routes!(callbacks::test))
+        .routes(routes!(callbacks::deliveries))
+        .routes(routes!(callbacks::replay))
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::revoke))
+}
+
+/// Where none is: the schemas are no secret, and hosts have tokens of their own.
+fn open() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(schema::recipe))
+        .routes(routes!(schema::event))
+        .routes(routes!(status_webhook::report))
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use schema::event::Report;
 
 use super::error::ApiError;
+use super::shapes;
 use super::{ApiState, auth, body};
 use crate::workflow::Answer;
 
@@ -14,6 +15,16 @@ use crate::workflow::Answer;
 const REPORT_MAX: usize = 128 << 10;
 
 /// Takes in one report. 200 means that it is durable.
+#[utoipa::path(
+    post,
+    path = "/status-webhook/{serial}",
+    tag = "hosts",
+    operation_id = "report",
+    params(("serial" = String, Path, description = "The machine's serial, percent-encoded"), ("x-webhook-secret" = Option<String>, Header, description = "The job's token, where Authorization cannot be sent")),
+    request_body = shapes::Report,
+    responses((status = 200, description = "Durable", body = shapes::ReportAnswer), (status = "default", description = "Refused", body = shapes::Refusal)),
+    security(("host" = []))
+)]
 pub async fn report(
     State(state): State<ApiState>,
     Path(serial): Path<String>,

@@ -13,16 +13,20 @@ use super::ApiState;
 use super::auth::Caller;
 use super::body::Body;
 use super::error::ApiError;
+use super::shapes;
 use crate::model::{ApiToken, RegistryScope, Role, TokenId};
 use crate::store;
 
 /// Body of `POST /tokens`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenBody {
+    /// What people call it.
     name: String,
+    #[schema(value_type = shapes::Role, inline)]
     role: Role,
     #[serde(default)]
+    #[schema(value_type = Vec<shapes::RegistryScope>)]
     scopes: Vec<RegistryScope>,
     /// Days until it dies; absent: a year.
     #[serde(default)]
@@ -36,6 +40,14 @@ const SECRET_BYTES: usize = 32;
 const NAME_MAX: usize = 100;
 
 /// Makes a token.
+#[utoipa::path(
+    post,
+    path = "/tokens",
+    tag = "tokens",
+    operation_id = "create_token",
+    request_body = TokenBody,
+    responses((status = 201, description = "Made; its secret is shown this once", body = shapes::Token), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn create(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -68,6 +80,13 @@ pub async fn create(
 }
 
 /// Every token, without secrets: those are not kept.
+#[utoipa::path(
+    get,
+    path = "/tokens",
+    tag = "tokens",
+    operation_id = "list_tokens",
+    responses((status = 200, description = "Every token", body = shapes::TokenList), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn list(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -78,6 +97,14 @@ pub async fn list(
 }
 
 /// Kills a token at once.
+#[utoipa::path(
+    delete,
+    path = "/tokens/{id}",
+    tag = "tokens",
+    operation_id = "revoke_token",
+    params(("id" = String, Path, description = "The token's id")),
+    responses((status = 204, description = "Revoked"), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
 pub async fn revoke(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -1,0 +1,177 @@
+//! Machines, as described.
+#![allow(dead_code)] // described, never made
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+
+/// A machine's description, as it is sent.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MachineInput {
+    /// DMI system serial.
+    serial: String,
+    /// SMBIOS system UUID, when known.
+    uuid: Option<String>,
+    /// MAC addresses of its NICs, when known.
+    macs: Option<Vec<String>>,
+    bmc: BmcInput,
+    /// Network of the maintenance OS on this machine: `host_network` of the recipe's schema.
+    #[schema(value_type = Option<Object>)]
+    host_network: Option<serde_json::Value>,
+    labels: Option<BTreeMap<String, String>>,
+    /// Deadlines by phase, in seconds.
+    deadlines: Option<BTreeMap<String, u64>>,
+    /// Base URL of media as this machine's BMC reaches it, when not the site's.
+    media_url: Option<String>,
+    /// Base URL of the API as this machine's host reaches it, when not the site's.
+    api_url: Option<String>,
+}
+
+/// Where the BMC is and how to enter it.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BmcInput {
+    /// `https://address[:port]`.
+    url: String,
+    user: String,
+    /// Goes in and never comes out. Absent in a PUT: the stored one stays.
+    #[schema(write_only)]
+    password: Option<String>,
+    /// SHA-256 of the certificate to pin; absent: the system's authorities judge.
+    certificate_sha256: Option<String>,
+    /// Plain http is meant.
+    plain_http: Option<bool>,
+    /// Id of the system where the BMC shows several.
+    system: Option<String>,
+}
+
+/// How a BMC is reached.
+#[derive(ToSchema)]
+pub struct Bmc {
+    url: String,
+    user: String,
+    /// `"verify"`, or `{"pinned": sha256}`.
+    #[schema(value_type = Value)]
+    tls: serde_json::Value,
+    plain_http: bool,
+    system: Option<String>,
+}
+
+/// Whether a machine may be written to.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum LifecycleState {
+    Free,
+    InService,
+    Quarantined,
+}
+
+/// Whether a machine may be written to, since when, and why not.
+#[derive(ToSchema)]
+pub struct Lifecycle {
+    #[schema(inline)]
+    state: LifecycleState,
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    reason: Option<String>,
+}
+
+/// A server and its BMC.
+#[derive(ToSchema)]
+pub struct Machine {
+    #[schema(format = "uuid")]
+    id: String,
+    serial: String,
+    uuid: Option<String>,
+    macs: Option<Vec<String>>,
+    bmc: Bmc,
+    #[schema(value_type = Option<Object>)]
+    host_network: Option<serde_json::Value>,
+    labels: Option<BTreeMap<String, String>>,
+    deadlines: Option<BTreeMap<String, u64>>,
+    media_url: Option<String>,
+    api_url: Option<String>,
+    lifecycle: Lifecycle,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// Grows with every change.
+    version: u64,
+    /// The job that has it; only where one machine is shown.
+    #[schema(format = "uuid")]
+    active_job: Option<String>,
+}
+
+/// Machines by serial.
+#[derive(ToSchema)]
+pub struct MachinePage {
+    machines: Vec<Machine>,
+    /// Where the next page begins; null on the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Power of a machine.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    On,
+    Off,
+}
+
+/// Wanted power.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerInput {
+    #[schema(inline)]
+    power: Power,
+}
+
+/// Power as it was seen.
+#[derive(ToSchema)]
+pub struct PowerState {
+    #[schema(inline)]
+    power: Power,
+    /// What proved it, after a change.
+    seen: Option<String>,
+}
+
+/// A virtual media slot.
+#[derive(ToSchema)]
+pub struct Slot {
+    /// Path of its Redfish resource.
+    id: String,
+    media_types: Vec<String>,
+    inserted: bool,
+    #[schema(required)]
+    image: Option<String>,
+    /// Usable as the boot CD.
+    boots: bool,
+}
+
+/// What a BMC says of itself and its machine.
+#[derive(ToSchema)]
+pub struct Probe {
+    #[schema(required)]
+    vendor: Option<String>,
+    #[schema(required)]
+    model: Option<String>,
+    /// Version of the BMC's firmware.
+    #[schema(required)]
+    firmware: Option<String>,
+    #[schema(required)]
+    serial: Option<String>,
+    #[schema(required)]
+    uuid: Option<String>,
+    macs: Vec<String>,
+    #[schema(inline)]
+    power: Power,
+    /// Preferred boot slot first, preferred data slot second.
+    slots: Vec<Slot>,
+    /// Allowed one-time boot targets; empty when the BMC does not say.
+    boot_targets: Vec<String>,
+    /// Remarks worth showing.
+    notes: Vec<String>,
+}
