@@ -1,4 +1,6 @@
 //! The API as programs use it: who may call, idempotency, paging, streams that are taken up again, callbacks.
+#![allow(clippy::type_complexity)] // tables of a name and what to do
+#![allow(clippy::unwrap_used)] // a helper that cannot go on ends its test
 
 mod api_support;
 

@@ -1,4 +1,5 @@
 //! Callbacks through the API: made, tried, delivered signed, listed, replayed, rotated, removed.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on ends its test
 
 mod api_support;
 

@@ -1,5 +1,6 @@
 //! docs/openapi.json is what is served, and what is served is what it says: every answer of a tour through the API
 //! is held against the document, with no field more and none less.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on ends its test
 
 mod api_support;
 
@@ -212,13 +213,12 @@ async fn every_answer_is_as_the_document_says() {
     let late = world.ask_as(&session, "POST", "/status-webhook/S1", &[], report).await;
     document.check("POST", "/status-webhook/{serial}", &late);
 
-    let toured = document.toured.borrow();
+    let toured = document.toured.take();
     for (path, operations) in document.whole["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
             let what = format!("{} {}", method.to_uppercase(), path.trim_start_matches("/api/v1"));
             assert!(toured.contains(&what), "{what} is not on the tour");
         }
     }
-    drop(toured);
     world.server.stop().await;
 }

@@ -110,9 +110,13 @@ fn status(code: &str) -> StatusCode {
         "auth.role" | "report.forbidden" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,
         "body.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "payload.fetch" | "layout.impossible" | "idempotency.key_reused" => StatusCode::UNPROCESSABLE_ENTITY,
-        // What is wrong with a machine's record, not with its BMC.
-        "bmc.address" | "bmc.plain_http" | "bmc.pin" => StatusCode::UNPROCESSABLE_ENTITY,
+        // Those of `bmc`: what is wrong with a machine's record, not with its BMC.
+        "payload.fetch"
+        | "layout.impossible"
+        | "idempotency.key_reused"
+        | "bmc.address"
+        | "bmc.plain_http"
+        | "bmc.pin" => StatusCode::UNPROCESSABLE_ENTITY,
         "auth.rate" => StatusCode::TOO_MANY_REQUESTS,
         "store.disk_full" => StatusCode::INSUFFICIENT_STORAGE,
         "store.unavailable" | "report.busy" | "random.unavailable" | "registry.unavailable" => {

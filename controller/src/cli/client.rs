@@ -1,5 +1,6 @@
 //! HTTP to the controller: JSON in, JSON out, refusals in the controller's own words. Knows no command.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -51,7 +52,7 @@ impl Refusal {
             text.push_str(fault);
         }
         if let (Some(id), true) = (&self.request_id, self.status >= 500) {
-            text.push_str(&format!("\n  request {id} in the controller's log"));
+            let _ = write!(text, "\n  request {id} in the controller's log"); // a String takes everything
         }
         text
     }
@@ -84,7 +85,12 @@ impl Refusal {
 
 /// A path of segments, each percent-encoded.
 pub fn path(segments: &[&str]) -> String {
-    segments.iter().map(|segment| format!("/{}", utf8_percent_encode(segment, SEGMENT))).collect()
+    let mut path = String::new();
+    for segment in segments {
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, SEGMENT));
+    }
+    path
 }
 
 impl Client {

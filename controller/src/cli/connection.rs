@@ -67,22 +67,11 @@ impl Connection {
         let token =
             read(&path).with_context(|| format!("reading the API token in {} ({remedy})", path.display()))?;
         warn_if_open(&path);
-        let ca = match &self.ca {
-            Some(path) => {
-                Some(read(path).with_context(|| format!("reading the authority in {}", path.display()))?)
-            }
-            None => {
-                let path = self.state_dir.join("site/ca.pem");
-                if path.exists() {
-                    Some(
-                        read(&path)
-                            .with_context(|| format!("reading the authority in {}", path.display()))?,
-                    )
-                } else {
-                    None
-                }
-            }
-        };
+        let default = self.state_dir.join("site/ca.pem");
+        let file = self.ca.as_ref().or_else(|| default.exists().then_some(&default));
+        let ca = file
+            .map(|path| read(path).with_context(|| format!("reading the authority in {}", path.display())))
+            .transpose()?;
         Client::new(url, &Secret::new(token.trim().to_owned()), ca.as_deref())
     }
 }

@@ -1,5 +1,6 @@
 //! `slipway machine`: the servers and the BMCs that drive them.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -285,11 +286,11 @@ async fn power(client: &Client, wanted: &Power) -> anyhow::Result<()> {
 /// Lines of `name  value` for what is there.
 fn lines(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    pairs
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:width$}  {value}\n"))
-        .collect()
+    let mut text = String::new();
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(text, "{name:width$}  {value}"); // a String takes everything
+    }
+    text
 }
 
 fn text(value: &Value) -> String {

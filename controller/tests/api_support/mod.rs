@@ -1,6 +1,6 @@
 //! A whole site in one process: controller, a rack of simulated machines whose hosts report by a script, an admin's
 //! token, and the `slipway` program to call it with.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 pub mod host;
 

@@ -1,5 +1,5 @@
 //! Jobs, as described.
-#![allow(dead_code)] // described, never made
+#![allow(dead_code, clippy::struct_field_names)] // described, never made; names are the API's
 
 use utoipa::ToSchema;
 

@@ -68,7 +68,7 @@ struct Sent {
 fn stream(root: &Path, pieces: mpsc::Sender<io::Result<Bytes>>) -> anyhow::Result<Sent> {
     let fault = pieces.clone();
     let result =
-        compress(root, Pieces { pieces, held: Vec::with_capacity(PIECE), hash: Sha256::new(), size: 0 });
+        compress(root, Pieces { out: pieces, held: Vec::with_capacity(PIECE), hash: Sha256::new(), size: 0 });
     if result.is_err() {
         let _ = fault.blocking_send(Err(io::Error::other("the folder could not be packed")));
     }
@@ -87,7 +87,7 @@ fn compress(root: &Path, out: Pieces) -> anyhow::Result<Sent> {
 
 /// Where compressed bytes leave: hashed, gathered to pieces, into a bounded channel.
 struct Pieces {
-    pieces: mpsc::Sender<io::Result<Bytes>>,
+    out: mpsc::Sender<io::Result<Bytes>>,
     held: Vec<u8>,
     hash: Sha256,
     size: u64,
@@ -110,7 +110,7 @@ impl Write for Pieces {
         }
         let piece = std::mem::replace(&mut self.held, Vec::with_capacity(PIECE));
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the connection is gone");
-        self.pieces.blocking_send(Ok(piece.into())).map_err(gone)
+        self.out.blocking_send(Ok(piece.into())).map_err(gone)
     }
 }
 

@@ -243,16 +243,14 @@ impl Moved {
         let sending = client.send(request);
         tokio::pin!(sending);
         loop {
-            match tokio::time::timeout(STALL, &mut sending).await {
-                Ok(answer) => return answer,
-                Err(_) => {
-                    let now = self.bytes.load(Ordering::Relaxed);
-                    if now == seen {
-                        bail!("nothing moved for {} s", STALL.as_secs());
-                    }
-                    seen = now;
-                }
+            if let Ok(answer) = tokio::time::timeout(STALL, &mut sending).await {
+                return answer;
             }
+            let now = self.bytes.load(Ordering::Relaxed);
+            if now == seen {
+                bail!("nothing moved for {} s", STALL.as_secs());
+            }
+            seen = now;
         }
     }
 }

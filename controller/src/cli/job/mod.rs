@@ -63,6 +63,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // options are
 struct Submit {
     /// Serial number of the machine
     serial: String,

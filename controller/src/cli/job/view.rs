@@ -10,6 +10,7 @@ use crate::cli::table::lasting;
 
 /// A job.
 #[derive(Debug, Clone, Deserialize)]
+#[allow(clippy::struct_field_names)] // the API's names
 pub struct Job {
     /// Its id.
     pub job_id: String,
@@ -174,21 +175,20 @@ impl Job {
         let end = self.released_at.or(self.updated_at).unwrap_or(self.created_at);
         let took = lasting(end.as_second() - self.created_at.as_second());
         let mut text = format!("job {} on {} {} after {took}", self.job_id, self.server_serial, self.status);
+        let mut line = |line: String| {
+            text.push_str("\n  ");
+            text.push_str(&line);
+        };
         if let Some(step) = &self.failed_step {
-            text.push_str(&format!(
-                "\n  {step}: {}",
-                self.reason.as_deref().unwrap_or("no reason was given")
-            ));
-            text.push_str(&format!("\n  the host's log: slipway job logs {}", self.job_id));
+            line(format!("{step}: {}", self.reason.as_deref().unwrap_or("no reason was given")));
+            line(format!("the host's log: slipway job logs {}", self.job_id));
         }
         if let Some(by) = &self.cancelled_by {
-            text.push_str(&format!("\n  cancelled by {by}"));
+            line(format!("cancelled by {by}"));
         }
         if self.phase.as_deref() == Some("holding") {
-            text.push_str(&format!(
-                "\n  the machine is kept as it is; end that with `slipway job release {}`",
-                self.job_id
-            ));
+            let release = format!("`slipway job release {}`", self.job_id);
+            line(format!("the machine is kept as it is; end that with {release}"));
         }
         text
     }

@@ -20,7 +20,7 @@ fn hold(site: &Site, phase: &str) {
     match phase {
         "probing" => delayed("GET", "/redfish/v1/Systems"),
         "mounting" => {
-            delayed("POST", "/redfish/v1/Managers/1/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia")
+            delayed("POST", "/redfish/v1/Managers/1/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia");
         }
         "booting" => site.stage(0).hold_at(Moment::Asking),
         _ => site.stage(0).hold_at(Moment::Step("image-linux")),

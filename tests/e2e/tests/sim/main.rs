@@ -1,5 +1,6 @@
 //! The main job on simulated machines: every path that needs no real firmware, in seconds, through the real
 //! controller, store, registry, media and Redfish client. One binary, because each links the whole product.
+#![allow(clippy::type_complexity)] // tables of a name and what to do
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends
 
 mod cancelling;

@@ -19,7 +19,8 @@ async fn a_jobs_callbacks_come_signed_and_in_order() {
         .unwrap();
     receiver.wait("job.complete", WITHIN).await.unwrap();
     let calls = receiver.calls();
-    let kinds: Vec<&str> = calls.iter().map(|call| call.kind()).filter(|kind| *kind != "job.step").collect();
+    let kinds: Vec<&str> =
+        calls.iter().map(e2e::sim::Call::kind).filter(|kind| *kind != "job.step").collect();
     let whole: Vec<&str> = kinds.iter().copied().filter(|kind| kind.starts_with("job.")).collect();
     assert_eq!(whole, ["job.queued", "job.started", "job.succeeded", "job.complete"], "{kinds:?}");
     let steps = calls.iter().filter(|call| call.kind() == "job.step").count();
