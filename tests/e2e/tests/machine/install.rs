@@ -71,22 +71,15 @@ pub fn check_proof(console: &str, hostname: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_disk_was_a_mess_and_the_controller_died_in_every_phase()
--> Result<()> {
-    let mut site = Site::start(Made::find()?).await?;
+async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_disk_was_a_mess() -> Result<()>
+{
+    let site = Site::start(Made::find()?).await?;
     site.push_os_image("images/debian:trixie")?;
     let metal = Metal::enrolled(&site, "SLIP-E2E-1", disk::make_a_mess, |_| {}).await?;
-    metal.slow_bmc();
     let image = site.get("/v2/images/debian/manifests/trixie").await?;
     let job = site.submit(&metal.serial, &proving_recipe("slipway-e2e"), false).await?;
     // The tag moves away at once: what is installed is the digest that was pinned.
     site.move_tag_to_something_else("images/debian:trixie").await?;
-    // The controller dies at once and then in every phase, and the job is done once all the same.
-    site.kill_and_restart().await?;
-    for phase in ["probing", "mounting", "booting", "installing", "cleaning_up"] {
-        site.kill_in(&job, phase, INSTALLED_WITHIN).await?;
-    }
-
     let done = site.wait_job(&job, "complete", INSTALLED_WITHIN, |job| job["complete"] == true).await?;
     ensure!(done["status"] == "succeeded", "the job did not succeed: {done:#}");
     ensure!(done["image"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{done:#}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use mock_redfish::backend::qemu::{DiskConfig, Network, QemuConfig};
-use mock_redfish::{Fault, Injection, MachineConfig, Power, Rack, RackConfig};
+use mock_redfish::{MachineConfig, Power, Rack, RackConfig};
 
 use crate::site::Site;
 
@@ -68,11 +68,6 @@ impl Metal {
     /// A folder that goes when the machine goes.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// Makes the BMC take its time from now on, as real ones do, so that every phase lasts long enough to be seen.
-    pub fn slow_bmc(&self) {
-        self.machine().inject(Injection::always(Fault::Delay { ms: 300 }));
     }
 
     /// Pulls the plug.

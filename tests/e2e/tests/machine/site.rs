@@ -137,28 +137,6 @@ impl Site {
         std::fs::read_to_string(self.state().join("controller.log")).unwrap_or_default()
     }
 
-    /// `kill -9`, and a new process on the same state.
-    pub async fn kill_and_restart(&mut self) -> Result<()> {
-        self.kill();
-        self.spawn()?;
-        self.ready().await
-    }
-
-    /// Waits for a phase and kills the controller in it; answers whether the phase was seen before the job went on.
-    pub async fn kill_in(&mut self, job: &str, phase: &str, within: Duration) -> Result<()> {
-        let end = Instant::now() + within;
-        loop {
-            let now = self.get(&format!("/api/v1/jobs/{job}")).await?;
-            if now["phase"] == phase {
-                println!("  kill -9 of the controller in {phase}");
-                return self.kill_and_restart().await;
-            }
-            ensure!(now["complete"] != true, "the job was over before {phase} was seen: {now:#}");
-            ensure!(Instant::now() < end, "{phase} was not reached within {} s: {now:#}", within.as_secs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
