@@ -1,5 +1,4 @@
 //! The API as programs use it: who may call, idempotency, paging, streams that are taken up again, callbacks.
-#![allow(clippy::type_complexity)] // tables of a name and what to do
 #![allow(clippy::unwrap_used)] // a helper that cannot go on ends its test
 
 mod api_support;
@@ -19,6 +18,9 @@ async fn token(world: &World, role: &str) -> String {
     answer.body["secret"].as_str().unwrap().to_owned()
 }
 
+/// Method, path, body, and what viewer, operator and admin are answered.
+type Call = (&'static str, String, Option<Vec<u8>>, [u16; 3]);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_may_do_its_own_and_no_more() {
     let world = World::start(1).await;
@@ -26,7 +28,7 @@ async fn each_role_may_do_its_own_and_no_more() {
     let body = |value: Value| Some(value.to_string().into_bytes());
     let recipe = json!({ "server_serial": "S1", "recipe": World::inventory() });
     let unknown = "/jobs/01900000-0000-7000-8000-000000000000";
-    let calls: [(&str, String, Option<Vec<u8>>, [u16; 3]); 9] = [
+    let calls: [Call; 9] = [
         ("GET", "/jobs".into(), None, [200, 200, 200]),
         ("GET", "/machines/S1".into(), None, [200, 200, 200]),
         ("GET", "/machines/S1/power".into(), None, [200, 200, 200]),
