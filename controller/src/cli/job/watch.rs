@@ -71,8 +71,8 @@ async fn follow(
     let mut last = None;
     let mut job = None;
     let mut heard = Instant::now();
+    let mut noted = String::new();
     loop {
-        let before = (last.clone(), job.is_some());
         match stream(client, id, &mut last, &mut job, &mut heard, screen.as_deref_mut()).await {
             Ok(Next::Over(outcome)) => {
                 return Ok((outcome, job.context("the stream ended without the job")?));
@@ -88,11 +88,14 @@ async fn follow(
             }
             Err(error) if heard.elapsed() > PATIENCE => return Err(error),
             Err(error) => {
+                let note = format!("{error:#}; trying again");
+                // The same fault over and over is worth one line.
                 if let Some(screen) = screen.as_deref_mut()
-                    && before.1
+                    && note != noted
                 {
-                    screen.note(&format!("{error:#}; trying again"));
+                    screen.note(&note);
                 }
+                noted = note;
             }
         }
         tokio::time::sleep(AGAIN).await;
