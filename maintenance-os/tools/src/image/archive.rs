@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
+use super::acl::Acl;
 use super::pax::{records, time};
 
 /// Bytes of a tar block.
@@ -57,6 +58,8 @@ pub struct Member {
     pub device: (u32, u32),
     /// Extended attributes, names with their prefix.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// POSIX ACLs.
+    pub acls: Vec<Acl>,
     /// Bytes of the file once written, holes included.
     pub size: u64,
     /// Offset and length of each piece of data in a sparse file; the rest are holes.
@@ -98,6 +101,7 @@ struct Extensions {
     gid: Option<u32>,
     mtime: Option<(i64, u32)>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    acls: Vec<Acl>,
     real_size: Option<u64>,
     sparse_major: Option<u64>,
     sparse_name: Option<Vec<u8>>,
@@ -250,7 +254,9 @@ impl<R: Read> Archive<R> {
                     into.pieces = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
                 }
                 _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    if let Some(acl) = Acl::from_record(key, value) {
+                        into.acls.push(acl);
+                    } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         into.xattrs.push((name.to_vec(), value.to_vec()));
                     }
                 }
@@ -332,6 +338,7 @@ impl<R: Read> Archive<R> {
             mtime_nanos,
             device,
             xattrs: extensions.xattrs,
+            acls: extensions.acls,
             size,
             pieces,
         }))

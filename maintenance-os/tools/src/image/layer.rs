@@ -1,9 +1,10 @@
 //! One archive applied to a tree: a root filesystem, or one layer of a container image, whose whiteouts
 //! remove what layers below it brought (OCI image specification, "Layer Filesystem Changeset").
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
+use super::acl::{Acl, Names};
 use super::archive::{Archive, ArchiveError, Kind};
 use super::tree::{Inside, Tree, TreeError, inside, split};
 
@@ -13,6 +14,9 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
 /// Names beginning so are notes of old storage drivers.
 const DRIVER_NOTE: &[u8] = b".wh..wh.";
+
+/// Most files with ACLs in one archive: each is remembered until its end.
+const ACLS_MAX: usize = 200_000;
 
 /// An archive that could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,10 @@ pub fn apply<R: Read>(tree: &mut Tree, archive: &mut Archive<R>, role: Role) -> 
     let mut folders: Vec<(Inside, i64, u32)> = Vec::new();
     // Paths of this layer: an opaque mark hides lower layers only, in whatever order the archive has them.
     let mut own: HashSet<Inside> = HashSet::new();
+    // Set last of all: a folder's default ACL would be inherited by what is made in it, and names need /etc/passwd.
+    let mut acls: HashMap<Inside, Vec<Acl>> = HashMap::new();
     let mut members = 0;
+    tree.inherits = role == Role::Layer;
     while let Some(member) = archive.next_member()? {
         members += 1;
         let path = inside(&member.path)?;
@@ -76,21 +83,49 @@ pub fn apply<R: Read>(tree: &mut Tree, archive: &mut Archive<R>, role: Role) -> 
             note(&mut own, &path);
         }
         tree.put(&path, &member, &mut |buffer| archive.read(buffer))?;
+        // What has the name last counts; another name of a file has the file's own.
+        if member.kind != Kind::HardLink {
+            acls.remove(&path);
+        }
+        if matches!(member.kind, Kind::File | Kind::Folder) && !member.acls.is_empty() {
+            if acls.len() == ACLS_MAX {
+                return Err(TreeError::TooManyAcls { limit: ACLS_MAX }.into());
+            }
+            acls.insert(path.clone(), member.acls.clone());
+        }
         if member.kind == Kind::Folder {
             folders.push((path, member.mtime, member.mtime_nanos));
+        }
+    }
+    if !acls.is_empty() {
+        let names = Names::read(&tree.text(b"etc/passwd"), &tree.text(b"etc/group"));
+        for (path, acls) in &acls {
+            for acl in acls {
+                match acl.attribute(&names) {
+                    Ok(Some((name, bytes))) => gone_is_fine(tree.attribute(path, name, &bytes))?,
+                    Ok(None) => {}
+                    Err(what) => tree.lose(&what),
+                }
+            }
         }
     }
     // Deepest first, so that nothing written later touches a folder again. A folder may be gone by now
     // when the same archive replaced it; its time does not matter then.
     for (path, seconds, nanos) in folders.iter().rev() {
-        match tree.stamp(path, *seconds, *nanos) {
-            Err(TreeError::Call {
-                source: nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR, ..
-            }) => {}
-            other => other?,
-        }
+        gone_is_fine(tree.stamp(path, *seconds, *nanos))?;
     }
     Ok(members)
+}
+
+/// A name that an archive brought may be gone again by its own doing.
+fn gone_is_fine(outcome: Result<(), TreeError>) -> Result<(), TreeError> {
+    use nix::errno::Errno::{ENOENT, ENOTDIR};
+    let gone = |error: &std::io::Error| error.raw_os_error() == Some(ENOENT as i32);
+    match outcome {
+        Err(TreeError::Call { source: ENOENT | ENOTDIR, .. }) => Ok(()),
+        Err(TreeError::Xattr { source, .. }) if gone(&source) => Ok(()),
+        other => other,
+    }
 }
 
 fn join(folder: &[u8], name: &[u8]) -> Inside {

@@ -95,6 +95,63 @@ fn what_gnu_tar_packed_arrives_whole() {
     }
 }
 
+#[test]
+fn acls_arrive_whoever_wrote_them_and_are_not_inherited_on_the_way() {
+    let system = system();
+    sh(
+        "printf 'root:x:0:0::/root:/bin/sh\\nlisa:x:54321:100::/:/bin/sh\\n' > etc/passwd
+        printf 'root:x:0:\\nops:x:54322:\\n' > etc/group
+        mkdir -p srv/shared/deep; printf x > srv/shared/plain; printf x > srv/shared/listed",
+        system.path(),
+    );
+    // user::rwx user:54321:r-x group::r-x group:54322:rw- mask::rwx other::---
+    let access = acl::attribute("u::rwx,u:54321:rx,g::rx,g:54322:rw,m::rwx,o::---", &acl::Names::default());
+    let access = access.unwrap().unwrap();
+    let set = |path: &str, name: &[u8]| {
+        xattr::set(system.path().join(path), std::str::from_utf8(name).unwrap(), &access).unwrap();
+    };
+    set("srv/shared/listed", acl::ACCESS);
+    let folders = |root: &Path| {
+        xattr::set(root.join("srv/shared"), "system.posix_acl_default", &access).unwrap();
+    };
+    folders(system.path());
+    let get = |root: &Path, path: &str, name: &[u8]| {
+        xattr::get(root.join(path), std::str::from_utf8(name).unwrap()).unwrap()
+    };
+    for pack in [
+        "tar --create --format=posix --acls --sort=name .",
+        "tar --create --format=posix --acls --numeric-owner --sort=name .",
+        "tar --create --format=posix --xattrs --xattrs-include='*' --sort=name .",
+        "bsdtar --create --format=pax --acls .",
+    ] {
+        let got = through(pack, system.path());
+        let get = |path, name| get(got.path(), path, name);
+        assert_eq!(get("srv/shared/listed", acl::ACCESS).as_deref(), Some(&*access), "{pack}");
+        assert_eq!(get("srv/shared", acl::DEFAULT).as_deref(), Some(&*access), "{pack}");
+        assert_eq!(get("srv/shared/plain", acl::ACCESS), None, "{pack}: inherited on the way");
+        assert_eq!(get("srv/shared/deep", acl::DEFAULT), None, "{pack}: inherited on the way");
+        let mode = |path: &str| fs::metadata(got.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("srv/shared/listed"), mode("srv/shared/plain")), (0o770, 0o644), "{pack}");
+    }
+}
+
+#[test]
+fn a_layer_over_a_folder_with_a_default_acl_inherits_nothing() {
+    let record = |key: &str, value: &str| {
+        let rest = format!(" {key}={value}\n");
+        let digits = (rest.len() + 2).to_string().len();
+        format!("{}{rest}", rest.len() + digits)
+    };
+    let header = record("SCHILY.acl.default", "user::rwx,user:77:rwx,group::r-x,mask::rwx,other::---");
+    let below = tar_of(&[("pax", tar::EntryType::XHeader, "", &header), ("srv/", DIR, "", "")]);
+    let above = tar_of(&[("srv/new", FILE, "", "x"), ("srv/deep/", DIR, "", "")]);
+    let root = container(&[below, above]).unwrap();
+    let get = |path: &str, name: &str| xattr::get(root.path().join(path), name).unwrap();
+    assert!(get("srv", "system.posix_acl_default").is_some());
+    assert_eq!(get("srv/new", "system.posix_acl_access"), None);
+    assert_eq!(get("srv/deep", "system.posix_acl_default"), None);
+}
+
 fn similar(wanted: &str, got: &str, what: &str) {
     for (wanted, got) in wanted.lines().zip(got.lines()) {
         assert_eq!(got, wanted, "{what}");

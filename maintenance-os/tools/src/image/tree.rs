@@ -3,7 +3,7 @@
 //! image, `..` stops at its top, and a name is never followed when it is created. Knows no archives.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek, SeekFrom, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,11 @@ pub type Inside = Vec<u8>;
 
 /// Most links to folders not yet there that are followed for one name; the kernel's own limit for links.
 const LINKS_MAX: u32 = 40;
+
+/// Most things remembered that could not be kept.
+const LOST_MAX: usize = 20;
+/// Most bytes read of a file of the tree.
+const TEXT_MAX: u64 = 4 << 20;
 
 /// What could not be written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,12 @@ pub enum TreeError {
         #[source]
         source: io::Error,
     },
+    /// More files with ACLs than are kept in mind.
+    #[error("the archive has more than {limit} files with POSIX ACLs; more are not kept in mind")]
+    TooManyAcls {
+        /// The most.
+        limit: usize,
+    },
     /// The data did not come.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -85,8 +96,10 @@ pub struct Tree {
     /// The folder used last: archives list what is in one folder together.
     recent: Option<(Inside, OwnedFd)>,
     buffer: Vec<u8>,
-    /// Attributes that the filesystem does not support, by name, for one warning at the end.
+    /// Attributes that could not be kept, by name, for one warning at the end.
     pub unsupported: Vec<String>,
+    /// Whether folders may be there whose default ACL what is made in them would inherit.
+    pub inherits: bool,
 }
 
 fn text(path: &[u8]) -> String {
@@ -146,7 +159,13 @@ impl Tree {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(root, flags, Mode::empty())
             .map_err(|source| TreeError::Root { path: root.to_owned(), source })?;
-        Ok(Self { root: fd, recent: None, buffer: vec![0; super::pipe::CHUNK], unsupported: Vec::new() })
+        Ok(Self {
+            root: fd,
+            recent: None,
+            buffer: vec![0; super::pipe::CHUNK],
+            unsupported: Vec::new(),
+            inherits: false,
+        })
     }
 
     fn resolve(&self, folder: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -302,6 +321,7 @@ impl Tree {
 
     /// Owner, mode, attributes and time, in this order: each one resets what the next one sets.
     fn dress(&mut self, above: &[u8], name: &[u8], path: &[u8], member: &Member) -> Result<(), TreeError> {
+        let inherits = self.inherits;
         let folder = self.folder(above)?;
         let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
         fchownat(folder, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -311,30 +331,55 @@ impl Tree {
             fchmodat(folder, name, mode, FchmodatFlags::FollowSymlink)
                 .map_err(call("giving a mode to", path))?;
         }
-        if !member.xattrs.is_empty() {
-            let mut full = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
-            full.extend_from_slice(name);
-            let full = PathBuf::from(std::ffi::OsString::from(os(&full)));
-            for (name, value) in &member.xattrs {
-                match xattr::set(&full, os(name), value) {
-                    Ok(()) => {}
-                    // A lost capability breaks programs; a lost label is the filesystem's choice.
-                    Err(error)
-                        if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32)
-                            && name != b"security.capability" =>
-                    {
-                        let name = text(name);
-                        if self.unsupported.len() < 20 && !self.unsupported.contains(&name) {
-                            self.unsupported.push(name);
-                        }
-                    }
-                    Err(source) => {
-                        return Err(TreeError::Xattr { name: text(name), path: text(path), source });
-                    }
-                }
+        if inherits && matches!(member.kind, Kind::File | Kind::Folder) {
+            let full = through(folder, name);
+            for attribute in [super::acl::ACCESS, super::acl::DEFAULT] {
+                // Most have none to lose, and some filesystems know none.
+                let _none_there = xattr::remove(&full, os(attribute));
             }
         }
+        for (attribute, value) in &member.xattrs {
+            self.attribute(path, attribute, value)?;
+        }
         if member.kind == Kind::Folder { Ok(()) } else { self.stamp(path, member.mtime, member.mtime_nanos) }
+    }
+
+    /// Sets an extended attribute. One that the filesystem does not know is remembered, unless programs would break.
+    pub fn attribute(&mut self, path: &[u8], attribute: &[u8], value: &[u8]) -> Result<(), TreeError> {
+        let (above, name) = split(path);
+        let full = through(self.folder(above)?, if name.is_empty() { b"." } else { name });
+        match xattr::set(full, os(attribute), value) {
+            // A lost capability breaks programs; a lost label is the filesystem's choice.
+            Err(error)
+                if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32)
+                    && attribute != b"security.capability" =>
+            {
+                self.lose(&text(attribute));
+                Ok(())
+            }
+            other => {
+                other.map_err(|source| TreeError::Xattr { name: text(attribute), path: text(path), source })
+            }
+        }
+    }
+
+    /// Remembers something that could not be kept.
+    pub fn lose(&mut self, what: &str) {
+        if self.unsupported.len() < LOST_MAX && !self.unsupported.iter().any(|known| known == what) {
+            self.unsupported.push(what.to_owned());
+        }
+    }
+
+    /// The text of a file in the tree, as far as it is one; empty when there is none.
+    pub fn text(&self, path: &[u8]) -> String {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let mut bytes = Vec::new();
+        if let Ok(file) = openat2(&self.root, path, how) {
+            let _unreadable = File::from(file).take(TEXT_MAX).read_to_end(&mut bytes);
+        }
+        text(&bytes)
     }
 
     /// Sets the modification time. For folders last of all: writing into them changes it.
@@ -376,6 +421,13 @@ impl Tree {
         };
         list(fd).map_err(call("listing", folder))
     }
+}
+
+/// A name in an open folder, as a path.
+fn through(folder: &OwnedFd, name: &[u8]) -> PathBuf {
+    let mut full = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+    full.extend_from_slice(name);
+    PathBuf::from(os(&full).to_owned())
 }
 
 fn os(bytes: &[u8]) -> &std::ffi::OsStr {
