@@ -2,7 +2,6 @@
 //! taken by the courier at its own pace. Whatever is not progress of a step of this target is dropped.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -88,18 +87,22 @@ pub fn understand(datagram: &[u8], steps: &[String]) -> Option<Progress> {
     steps.iter().any(|unit| unit.strip_suffix(".service") == Some(&progress.step)).then_some(progress)
 }
 
-/// `step 3 of 5 image-linux: 1.2 GiB of 4.0 GiB (30 %), writing`.
+/// `step 3 of 5 image-linux: 1.2 GiB of 4.0 GiB (30 %), writing`; of a step that counts no bytes only its words:
+/// `step 2 of 5 partition: partitioning /dev/vda`.
 pub fn line(progress: &Progress, steps: &[String]) -> String {
     let unit = format!("{}.service", progress.step);
-    let mut text = format!("{}: {}", step_words(&unit, steps), size(progress.done));
+    let mut parts = Vec::new();
     if let Some(total) = progress.total.filter(|total| *total > 0) {
         let percent = u128::from(progress.done) * 100 / u128::from(total);
-        let _infallible = write!(text, " of {} ({percent} %)", size(total));
+        parts.push(format!("{} of {} ({percent} %)", size(progress.done), size(total)));
+    } else if progress.done > 0 {
+        parts.push(size(progress.done));
     }
-    if let Some(message) = &progress.message {
-        let _infallible = write!(text, ", {message}");
+    parts.extend(progress.message.clone());
+    match parts.join(", ").as_str() {
+        "" => step_words(&unit, steps),
+        words => format!("{}: {words}", step_words(&unit, steps)),
     }
-    text
 }
 
 /// `step 3 of 5 image-linux`.
@@ -155,6 +158,14 @@ mod tests {
         assert_eq!(line(&progress, &steps()), "step 3 of 3 image-linux: 1.2 GiB of 4.0 GiB (30 %), writing");
         let bare = Progress { total: None, message: None, ..progress };
         assert_eq!(line(&bare, &steps()), "step 3 of 3 image-linux: 1.2 GiB");
+        let words = Progress {
+            step: "partition".to_owned(),
+            done: 0,
+            total: None,
+            message: Some("partitioning /dev/vda".to_owned()),
+        };
+        assert_eq!(line(&words, &steps()), "step 2 of 3 partition: partitioning /dev/vda");
+        assert_eq!(line(&Progress { message: None, ..words }, &steps()), "step 2 of 3 partition");
     }
 
     #[test]

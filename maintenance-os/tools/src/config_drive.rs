@@ -125,7 +125,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(), ConfigDrive
     let mut progress = Progress::new("config-drive", &handoff.progress_socket());
     let Some(files) = files(handoff)? else {
         runner.say("the recipe brings no cloud-init data; there is nothing to do");
-        progress.tell(1, Some(1), Some("no cloud-init data in the recipe"));
+        progress.say("no cloud-init data in the recipe");
         return Ok(());
     };
     let (disk, table) = confirmed(handoff, runner)?;
@@ -151,7 +151,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(), ConfigDrive
     let _ = std::fs::remove_dir_all(&folder);
     outcome?;
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-    progress.tell(1, Some(1), Some(&format!("config drive written: {}", names.join(", "))));
+    progress.say(&format!("config drive written: {}", names.join(", ")));
     Ok(())
 }
 

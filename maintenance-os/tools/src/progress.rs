@@ -26,14 +26,19 @@ impl Progress {
         Self { step, socket, path: path.to_owned(), last: None }
     }
 
-    /// Tells how far the step is, unless it told less than [`INTERVAL`] ago.
+    /// Says what the step does now, where nothing is counted.
+    pub fn say(&mut self, message: &str) {
+        self.tell(0, None, Some(message));
+    }
+
+    /// Tells how many bytes the step has done, unless it told less than [`INTERVAL`] ago.
     pub fn tick(&mut self, done: u64, total: Option<u64>, message: Option<&str>) {
         if self.last.is_none_or(|last| last.elapsed() >= INTERVAL) {
             self.tell(done, total, message);
         }
     }
 
-    /// Tells how far the step is, now.
+    /// Tells how many bytes the step has done, now.
     pub fn tell(&mut self, done: u64, total: Option<u64>, message: Option<&str>) {
         self.last = Some(Instant::now());
         let datagram =
@@ -69,7 +74,19 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_counts_nothing_sends_words_and_no_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.sock");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        Progress::new("partition", &path).say("partitioned");
+        let mut buffer = [0; 4096];
+        let length = listener.recv(&mut buffer).unwrap();
+        let got: Datagram = serde_json::from_slice(&buffer[..length]).unwrap();
+        assert_eq!((got.done, got.total, got.message.as_deref()), (0, None, Some("partitioned")));
+    }
+
+    #[test]
     fn nobody_listening_is_not_an_error() {
-        Progress::new("partition", Path::new("/nonexistent/progress.sock")).tell(1, None, None);
+        Progress::new("partition", Path::new("/nonexistent/progress.sock")).say("partitioning");
     }
 }

@@ -219,7 +219,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner, firmware: Firmware) -> Re
         runner.say("the image is a whole disk and brings its own boot loader");
         None
     } else {
-        progress.tell(0, None, Some("installing the boot loader"));
+        progress.say("installing the boot loader");
         let mounts = Plan { actions: target::mount_all(&disk, &table), undo: target::unmount_all() };
         let outcome = runner
             .run_actions(&mounts.actions)
@@ -231,14 +231,14 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner, firmware: Firmware) -> Re
         Some(loader)
     };
     if firmware == Firmware::Uefi {
-        progress.tell(0, None, Some("writing the boot entry"));
+        progress.say("writing the boot entry");
         let warning = boot_entry(handoff, &disk, &table, loader, runner);
         if let Some(warning) = &warning {
             runner.say(&format!("warning: {warning}"));
         }
-        progress.tell(1, Some(1), Some(warning.as_deref().unwrap_or("bootable")));
+        progress.say(warning.as_deref().unwrap_or("bootable"));
     } else {
-        progress.tell(1, Some(1), Some("bootable"));
+        progress.say("bootable");
     }
     Ok(())
 }
