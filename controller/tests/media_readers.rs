@@ -40,6 +40,7 @@ fn inputs() -> TaskInputs {
             image: None,
             heartbeat_seconds: 15,
             step_seconds: BTreeMap::new(),
+            proxy: None,
             offline: Some(Offline { expires_at: "2026-11-22T08:45:00Z".parse().unwrap() }),
         },
         recipe,

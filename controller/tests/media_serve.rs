@@ -88,6 +88,7 @@ fn inputs(job: &str, attempt: u32) -> TaskInputs {
             image: None,
             heartbeat_seconds: 15,
             step_seconds: BTreeMap::new(),
+            proxy: None,
             offline: None,
         },
         recipe: serde_json::from_str(r#"{"task_target": "inventory.target"}"#).unwrap(),

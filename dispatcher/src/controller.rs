@@ -84,6 +84,11 @@ pub enum AddressError {
     /// The authority is no certificate.
     #[error("site_ca of job.json is not a PEM certificate")]
     Authority(#[source] ureq::Error),
+    /// The proxy cannot be used. Its URL is not shown: it may hold a password.
+    #[error(
+        "the proxy of job.json is not one: host_network.proxy is written http://[user:password@]host:port"
+    )]
+    Proxy(#[source] ureq::Error),
     /// There is no authority to check the controller by.
     #[error("job.json carries no site_ca, so the controller at {url} cannot be recognised")]
     NoAuthority {
@@ -122,6 +127,8 @@ impl HttpController {
         if is_tls && roots.is_empty() {
             return Err(AddressError::NoAuthority { url: job.api_url.clone() });
         }
+        let proxy =
+            job.proxy_for(&job.api_url).map(ureq::Proxy::new).transpose().map_err(AddressError::Proxy)?;
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -132,7 +139,7 @@ impl HttpController {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(None)
+            .proxy(proxy)
             .timeout_global(Some(DEADLINE))
             .timeout_connect(Some(CONNECT_DEADLINE))
             .user_agent(concat!("slipway-dispatcher/", env!("CARGO_PKG_VERSION")))

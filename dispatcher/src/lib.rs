@@ -17,6 +17,7 @@ pub mod cmdline;
 pub mod console;
 pub mod controller;
 pub mod courier;
+pub mod debug_ssh;
 pub mod delivery;
 pub mod exit;
 pub mod fault;

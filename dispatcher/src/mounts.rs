@@ -131,3 +131,52 @@ fn download(url: &str) -> Result<Vec<u8>, ureq::Error> {
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Answers one request with that status and so many bytes.
+    fn serving(status: &'static str, bytes: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/m/x/task.iso", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {bytes}\r\nLocation: http://127.0.0.1:9/\r\n\r\n"
+            );
+            // The client may have heard enough.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![7; bytes]));
+        });
+        url
+    }
+
+    #[test]
+    fn the_task_medium_of_a_netboot_is_downloaded_for_root_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let drives = Drives { work: folder.path().join("work"), next: AtomicU32::new(0) };
+        let path = drives.fetch(&serving("200 OK", 5000)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [7; 5000]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_is_too_large_elsewhere_or_not_plain_http_is_no_task_medium() {
+        let folder = tempfile::tempdir().unwrap();
+        let drives = Drives { work: folder.path().join("work"), next: AtomicU32::new(0) };
+        let too_large = usize::try_from(TASK_MEDIUM_MAX).unwrap() + 1;
+        for url in [serving("200 OK", too_large), serving("302 Found", 0), serving("404 Not Found", 0)] {
+            assert!(matches!(drives.fetch(&url), Err(MediumError::Fetch { .. })), "{url}");
+        }
+        let error = drives.fetch("https://10.0.0.5/task.iso").unwrap_err();
+        assert!(matches!(error, MediumError::Url { .. }), "{error}");
+        assert!(!folder.path().join("work/task.iso").exists());
+    }
+}

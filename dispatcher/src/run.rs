@@ -22,6 +22,7 @@ use crate::clock::{self, Clock};
 use crate::cmdline::KernelCommandLine;
 use crate::console::Screen;
 use crate::controller::{AddressError, Controller, Token, host_of};
+use crate::debug_ssh::DebugSsh;
 use crate::delivery::{Sender, Wire, chain};
 use crate::exit::Exit;
 use crate::fault::Fault;
@@ -79,6 +80,10 @@ const LOOK_FOR: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Heartbeats more often than this help nobody; more seldom than a minute would look like lost contact.
 const HEARTBEAT_BOUNDS: (u32, u32) = (1, 60);
+
+/// docs/decisions/0009: nothing on a medium holds an image, so a host without its controller has nothing to install.
+const OFFLINE_REFUSED: &str = "job.json permits to run without the controller, which this maintenance OS never does: \
+                               make the medium without that permission, and let the host reach its controller";
 
 /// Everything that is known once the medium was read.
 struct Task<'a> {
@@ -142,7 +147,9 @@ impl Host<'_> {
         if let Err(error) = network::configure(self.network, medium.folder("host-network")) {
             self.screen.line(&chain(&error));
         }
-        network::wait(self.network, self.clock, self.screen, &host_of(&job.api_url).unwrap_or_default());
+        // Through a proxy it is the proxy that must be reached.
+        let first = job.proxy_for(&job.api_url).unwrap_or(&job.api_url);
+        network::wait(self.network, self.clock, self.screen, &host_of(first).unwrap_or_default());
 
         let controller = match (self.connect)(job) {
             Ok(controller) => controller,
@@ -193,8 +200,13 @@ impl Host<'_> {
         let found = self.hardware.identity();
         schema::identity::check(&task.medium.job.expected, &found)
             .map_err(|mismatch| Fault::new(Exit::WrongMachine, &mismatch).found(found.serial))?;
+        if task.medium.job.offline.is_some() {
+            return Err(Fault::saying(Exit::NotAllowed, OFFLINE_REFUSED.to_owned()));
+        }
         let recipe = schema::validate::recipe(&task.medium.recipe)
             .map_err(|refusal| Fault::new(Exit::RecipeInvalid, &refusal))?;
+        overrides::check(&recipe, &task.medium.job)
+            .map_err(|error| Fault::new(Exit::RecipeInvalid, &error).under(&recipe))?;
         let steps = targets::steps(self.target_dir, &recipe.task_target)
             .map_err(|error| Fault::new(Exit::TargetNotStarted, &error).under(&recipe))?;
         Ok((recipe, steps))
@@ -224,6 +236,14 @@ impl Host<'_> {
         if !drop_ins.is_empty() {
             systemd.reload().map_err(not_started)?;
         }
+        DebugSsh {
+            handoff: &self.handoff,
+            systemd: &*systemd,
+            clock: self.clock,
+            screen: self.screen,
+            root: self.root,
+        }
+        .open(&recipe.debug_ssh_keys);
         self.handoff.note_dispatched(&recipe.task_target).map_err(|error| handoff(&error))?;
         systemd.start(&recipe.task_target).map_err(not_started)?;
         self.screen.line(&format!("{} started: {} steps", recipe.task_target, steps.len()));

@@ -12,7 +12,10 @@ use dispatcher::controller::{
 use dispatcher::delivery::{Sender, Wire, chain};
 use schema::event::{Received, ReportStatus};
 
+#[path = "../../maintenance-os/tools/src/testing/proxy.rs"]
+mod proxy;
 mod support;
+use proxy::TinyProxy;
 use support::{BOOTSTRAP, FakeClock, FakeController, SESSION, job};
 
 fn sender() -> Sender {
@@ -136,7 +139,7 @@ fn hosts_and_serials_are_taken_from_and_put_into_urls() {
     assert_eq!(percent_encoded("A/B 1%"), "A%2FB%201%25");
 }
 
-/// An authority and a server certificate for 127.0.0.1 by it.
+/// An authority and a server certificate for 127.0.0.1 and controller.invalid by it.
 fn authority() -> (String, Arc<rustls::ServerConfig>) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -144,7 +147,8 @@ fn authority() -> (String, Arc<rustls::ServerConfig>) {
     let pem = authority.self_signed(&key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, key);
     let server_key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let server =
+        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "controller.invalid".to_owned()]).unwrap();
     let certificate = server.signed_by(&server_key, &issuer).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -182,4 +186,59 @@ fn tls_trusts_the_sites_authority_and_no_other() {
     let error = chain(&with(&other_pem).unwrap_err());
     assert!(error.contains("certificate"), "{error}");
     assert_eq!(log.lock().unwrap().len(), 1, "nothing was said to a stranger");
+}
+
+/// A TLS controller that says yes to everything.
+fn listening() -> (String, String, Arc<Mutex<Vec<support::Request>>>) {
+    let (pem, config) = authority();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let heard = log.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let answer = |_: &support::Request| (200, r#"{"received":true}"#.to_owned());
+            support::serve(rustls::StreamOwned::new(connection, stream), &answer, &heard);
+        }
+    });
+    (pem, address, log)
+}
+
+#[test]
+fn reports_take_the_jobs_proxy_and_only_the_controller_can_read_them() {
+    let (pem, address, log) = listening();
+    let proxy = TinyProxy::start(&address);
+    let job = schema::task::TaskJob {
+        site_ca: Some(pem),
+        proxy: Some(proxy.url.clone()),
+        // Nobody resolves this name here: that is the proxy's to do.
+        ..job("https://controller.invalid:8443")
+    };
+    let controller = HttpController::new(&job).unwrap();
+    let reply = controller.post(&bootstrap(), &sender().report(ReportStatus::Heartbeat, "")).unwrap();
+    assert_eq!(reply.status, 200);
+    assert_eq!(log.lock().unwrap()[0].token, BOOTSTRAP);
+    let asked = proxy.asked.lock().unwrap().clone();
+    assert_eq!(asked, [("controller.invalid:8443".to_owned(), "Basic dXNlcjpzZWNyZXQ=".to_owned())]);
+}
+
+#[test]
+fn a_controller_on_this_very_machine_takes_no_proxy_and_an_unusable_proxy_is_named_without_its_password() {
+    let (pem, address, _) = listening();
+    let proxy = TinyProxy::start("127.0.0.1:9");
+    let with = |url: &str, proxy: &str| {
+        let job =
+            schema::task::TaskJob { site_ca: Some(pem.clone()), proxy: Some(proxy.to_owned()), ..job(url) };
+        let controller = HttpController::new(&job).map_err(|error| chain(&error))?;
+        controller
+            .post(&bootstrap(), &sender().report(ReportStatus::Heartbeat, ""))
+            .map_err(|error| chain(&error))
+    };
+    assert_eq!(with(&format!("https://{address}"), &proxy.url).unwrap().status, 200);
+    assert!(proxy.asked.lock().unwrap().is_empty());
+    for unusable in ["gopher://user:hunter2@proxy:70", "http://user:hunter2@127.0.0.1:9"] {
+        let error = with("https://controller.invalid:8443", unusable).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }

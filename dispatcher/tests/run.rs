@@ -406,6 +406,12 @@ fn a_jobs_own_deadlines_and_tool_images_are_drop_ins_read_before_the_start() {
     let job = TaskJob {
         step_seconds: BTreeMap::from([("image-linux".to_owned(), 7200)]),
         site_ca: Some("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n".to_owned()),
+        image: Some(schema::task::TaskImage {
+            registry: "https://10.0.0.5:8443".to_owned(),
+            repository: "images/debian".to_owned(),
+            digest: format!("sha256:{}", "1".repeat(64)),
+            kind: schema::recipe::ImageKind::Rootfs,
+        }),
         ..job(&server.url)
     };
     let bench = Bench::new(&job, &recipe);
@@ -437,4 +443,75 @@ fn the_console_never_shows_a_token_or_a_payload() {
         assert!(!screen.contains(secret), "{screen}");
     }
     assert!(screen.to_lowercase().contains(&SERIAL.to_lowercase()));
+}
+
+#[test]
+fn debug_ssh_keys_open_ssh_once_the_controller_gave_leave_and_the_screen_shows_the_host_key() {
+    let keys = "\"debug_ssh_keys\": [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPGw8AKGAD7j0REO0njj9ZpEp6BY9bkZGkiaTHW6+X7q ops\"], \"env\"";
+    let recipe = recipe_text().replace("\"env\"", keys);
+    let server = FakeController::willing("");
+    let bench = Bench::new(&job(&server.url), &recipe);
+    let host_key = bench.path("root/run/slipway-ssh/ssh_host_ed25519_key.pub");
+    fs::create_dir_all(host_key.parent().unwrap()).unwrap();
+    fs::write(
+        &host_key,
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPGw8AKGAD7j0REO0njj9ZpEp6BY9bkZGkiaTHW6+X7q x\n",
+    )
+    .unwrap();
+    bench.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(bench.run(), Exit::Ok, "{}", bench.screen.text());
+    assert_eq!(
+        *bench.systemd.calls.lock().unwrap(),
+        ["start slipway-debug-ssh.service", "start install-linux.target"]
+    );
+    let keys = bench.path("provision/authorized_keys");
+    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&keys).unwrap().ends_with("X7q ops\n"));
+    let said = "debug_ssh_keys: root may log in over ssh with 1 key; host key SHA256:1AP0blYxD9D7G1d03Wzesxbi7JUl1DmFHIJih6otnkw";
+    assert!(bench.screen.text().contains(said), "{}", bench.screen.text());
+}
+
+#[test]
+fn without_leave_or_without_debug_ssh_keys_nobody_is_let_in() {
+    let keys = "\"debug_ssh_keys\": [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPGw8AKGAD7j0REO0njj9ZpEp6BY9bkZGkiaTHW6+X7q ops\"], \"env\"";
+    let refusing =
+        FakeController::start(|_| (409, r#"{"error":"report.refused","message":"over"}"#.to_owned()));
+    let bench = Bench::new(&job(&refusing.url), &recipe_text().replace("\"env\"", keys));
+    assert_eq!(bench.run(), Exit::NotAllowed, "{}", bench.screen.text());
+    assert!(bench.systemd.calls.lock().unwrap().is_empty());
+    assert!(!bench.path("provision/authorized_keys").exists());
+}
+
+#[test]
+fn exit_22_a_medium_that_permits_to_run_without_the_controller_is_refused_and_said_to_it() {
+    let server = FakeController::willing("");
+    let expires_at = "2026-11-22T08:45:00Z".parse().unwrap();
+    let job = TaskJob { offline: Some(schema::task::Offline { expires_at }), ..job(&server.url) };
+    let bench = Bench::new(&job, &recipe_text());
+    assert_eq!(bench.run(), Exit::NotAllowed, "{}", bench.screen.text());
+    assert_eq!(server.story(), ["failed slipway-dispatcher.service"]);
+    assert!(bench.screen.text().contains("never does"), "{}", bench.screen.text());
+    assert!(bench.systemd.calls.lock().unwrap().is_empty());
+}
+
+#[test]
+fn exit_20_a_proxy_with_a_password_and_a_tool_image_to_pull_do_not_go_together() {
+    let server = FakeController::willing("");
+    let image = format!("tools/site@sha256:{}", "0".repeat(64));
+    let recipe =
+        recipe_text().replace("\"env\"", &format!("\"tools\": {{\"partition\": \"{image}\"}}, \"env\""));
+    let job = TaskJob {
+        image: Some(schema::task::TaskImage {
+            registry: "https://10.0.0.5:8443".to_owned(),
+            repository: "images/debian".to_owned(),
+            digest: format!("sha256:{}", "1".repeat(64)),
+            kind: schema::recipe::ImageKind::Rootfs,
+        }),
+        proxy: Some("http://user:hunter2@proxy:3128".to_owned()),
+        ..job(&server.url)
+    };
+    let bench = Bench::new(&job, &recipe);
+    assert_eq!(bench.run(), Exit::RecipeInvalid, "{}", bench.screen.text());
+    assert!(!bench.screen.text().contains("hunter2"));
+    assert!(server.requests().iter().all(|request| request.words() != "started"));
 }

@@ -108,10 +108,14 @@ fn nothing_but_the_dispatcher_starts_by_itself() {
 }
 
 #[test]
-fn an_environment_file_stands_in_a_service_section_or_nowhere() {
+fn an_environment_file_is_a_services_or_a_containers_and_every_step_gets_the_recipes_env() {
     for (name, unit) in all() {
         for (section, key) in unit.keys() {
-            assert!(key != "EnvironmentFile" || section == "[Service]", "{name}: {section}");
+            let fits = matches!(section.as_str(), "[Service]" | "[Container]");
+            assert!(key != "EnvironmentFile" || fits, "{name}: {section}");
+        }
+        if name.ends_with(".container") {
+            assert_eq!(one(&unit, "Container", "EnvironmentFile"), "/run/provision/recipe.env", "{name}");
         }
     }
 }
@@ -164,4 +168,62 @@ fn systemd_finds_nothing_wrong_with_the_graph() {
     let ours: Vec<&str> =
         said.lines().filter(|line| line.contains(scratch.path().to_str().unwrap())).collect();
     assert!(verify.status.success() && ours.is_empty(), "{said}");
+}
+
+/// Packages, preset and masks are the image's; that nothing of ssh runs unasked is said in several places.
+#[test]
+fn ssh_is_only_for_the_dispatcher_to_start_and_takes_keys_alone() {
+    let maintenance = folder("maintenance-os");
+    let read = |name: &str| fs::read_to_string(maintenance.join(name)).unwrap();
+    let config = read("root/usr/lib/slipway/sshd_config");
+    for line in [
+        "AuthorizedKeysFile /run/provision/authorized_keys",
+        "HostKey /run/slipway-ssh/ssh_host_ed25519_key",
+        "AllowUsers root",
+        "AuthenticationMethods publickey",
+        "PasswordAuthentication no",
+        "KbdInteractiveAuthentication no",
+        "UsePAM no",
+        "DisableForwarding yes",
+    ] {
+        assert!(config.lines().any(|known| known == line), "{line}");
+    }
+    let unit = &all()[dispatcher::debug_ssh::UNIT];
+    let start = one(unit, "Service", "ExecStart");
+    assert!(start.ends_with("-f /usr/lib/slipway/sshd_config"), "{start}");
+    let key = dispatcher::debug_ssh::HOST_KEY.strip_suffix(".pub").unwrap();
+    assert!(one(unit, "Service", "ExecStartPre").ends_with(&format!("-f {key}")));
+    assert!(config.contains(key));
+    for (name, other) in all() {
+        for ((_, word), values) in &other {
+            assert!(values.iter().all(|value| !value.contains("debug-ssh")), "{name} {word}");
+        }
+    }
+    // The package's own units stay down, systemd makes none, and no host key comes with the image.
+    let finish = read("build/finish");
+    for masked in
+        ["ssh.service", "ssh.socket", "sshd-keygen.service", "system-generators/systemd-ssh-generator"]
+    {
+        assert!(finish.contains(masked), "{masked}");
+    }
+    assert!(read("root/usr/lib/systemd/system-preset/10-slipway.preset").lines().any(|l| l == "disable *"));
+    assert_eq!(read("build/install-packages").matches("rm -f /etc/ssh/ssh_host_*").count(), 2);
+}
+
+/// `file:` names what is in the image: xtask puts these pages there.
+#[test]
+fn every_documentation_line_leads_to_a_page_that_is_there() {
+    let staged = fs::read_to_string(folder("xtask/src/maintenance.rs")).unwrap();
+    let mut seen = 0;
+    for (name, unit) in all() {
+        for address in words(&unit, "Unit", "Documentation") {
+            let page = address
+                .strip_prefix("file:///usr/share/doc/slipway/")
+                .unwrap_or_else(|| panic!("{name}: {address} is not in the maintenance OS"));
+            assert!(folder("docs").join(page).is_file(), "{name}: docs/{page} is not there");
+            assert!(staged.contains(&format!("\"{page}\"")), "{page} is not put into the image by xtask");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2);
 }

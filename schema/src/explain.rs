@@ -69,7 +69,7 @@ fn headline(recipe: &Recipe, lines: &mut Lines) {
             lines.detail(format!("time from {}", network.ntp.join(", ")));
         }
         if network.proxy.is_some() {
-            lines.detail("what it pulls goes through the proxy");
+            lines.detail("what it reports and pulls goes through the proxy");
         }
     }
     if !recipe.debug_ssh_keys.is_empty() {

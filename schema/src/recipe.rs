@@ -331,7 +331,7 @@ pub struct HostNetwork {
     /// NTP servers, addresses or names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ntp: Vec<String>,
-    /// HTTP proxy for what the host pulls; never used for the BMC.
+    /// HTTP proxy between the host and its controller: what it reports and what it pulls.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
 }

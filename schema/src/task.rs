@@ -70,9 +70,29 @@ pub struct TaskJob {
     /// Deadline of each step in seconds, by step name; a step that is absent keeps its unit's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub step_seconds: BTreeMap<String, u64>,
-    /// Present when the job may run without reaching the controller.
+    /// HTTP proxy between the host and its controller, of the recipe's `host_network` or else of the machine's: see
+    /// [`TaskJob::proxy_for`]. It may carry a user name and a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Permission to run without reaching the controller. No controller gives it, and a host refuses a medium that has
+    /// it: docs/decisions/0009.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline: Option<Offline>,
+}
+
+impl TaskJob {
+    /// The proxy that a request to `url` takes: the job's, but never one for the host itself.
+    pub fn proxy_for(&self, url: &str) -> Option<&str> {
+        let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
+        let host = authority.rsplit('@').next()?;
+        let host = host.strip_prefix('[').map_or_else(
+            || host.split(':').next().unwrap_or_default(),
+            |rest| rest.split(']').next().unwrap_or_default(),
+        );
+        let is_local =
+            host.parse().map_or(host == "localhost", |address: std::net::IpAddr| address.is_loopback());
+        self.proxy.as_deref().filter(|_| !is_local)
+    }
 }
 
 /// Who a machine is.
@@ -125,4 +145,34 @@ pub struct Trust {
     pub version: u32,
     /// Ed25519 public keys, 32 bytes in lower-case hex: current first, then previous.
     pub keys: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_but_the_host_itself_is_reached_through_the_proxy() {
+        let job: TaskJob = serde_json::from_value(serde_json::json!({
+            "version": 1, "job_id": "j", "attempt": 1, "expected": {"serial": "S"}, "api_url": "https://10.0.0.5:8443",
+            "bootstrap_token": "t", "issued_at": "2026-11-21T08:45:00Z", "heartbeat_seconds": 15,
+            "proxy": "http://proxy:3128"
+        }))
+        .unwrap();
+        for (url, through) in [
+            ("https://10.0.0.5:8443", true),
+            ("https://controller.example/v2/", true),
+            ("https://[2001:db8::5]:8443/x", true),
+            ("https://127.0.0.1.example.com/", true),
+            ("https://localhost@10.0.0.5/", true),
+            ("http://127.0.0.1:5000", false),
+            ("http://127.9.9.9", false),
+            ("http://localhost:5000/v2", false),
+            ("http://[::1]:5000", false),
+            ("no url", false),
+        ] {
+            assert_eq!(job.proxy_for(url), Some("http://proxy:3128").filter(|_| through), "{url}");
+        }
+        assert_eq!(TaskJob { proxy: None, ..job }.proxy_for("https://10.0.0.5"), None);
+    }
 }

@@ -19,6 +19,8 @@ use crate::{base, cache, hostbin, iso};
 
 /// Bump when this file or iso.rs changes what comes out for equal input.
 const RECIPE_VERSION: &str = "1";
+/// Pages that the units' `Documentation=` lines name.
+const PAGES: &[&str] = &["maintenance-os.md"];
 const TOOL_IMAGE: &str = "localhost/slipway/tools:latest";
 const MAINTENANCE_IMAGE: &str = "localhost/slipway/maintenance:latest";
 /// Image store of the maintenance OS that its podman reads beside its own.
@@ -72,6 +74,9 @@ fn context(binaries: &hostbin::HostBinaries) -> Result<PathBuf> {
     let staging = os.join("staging/usr");
     copy(&binaries.dispatcher, &staging.join("sbin/slipway-dispatcher"))?;
     copy(&source.join("quadlets"), &staging.join("share/containers/systemd"))?;
+    for page in PAGES {
+        copy(&source.join("docs").join(page), &staging.join("share/doc/slipway").join(page))?;
+    }
     for file in cache::files(&source.join("units"))? {
         let name = file.file_name().context("a unit has a name")?.to_owned();
         let home = match file.extension().and_then(|ext| ext.to_str()) {

@@ -22,8 +22,7 @@ where the host checks the recipe once more. Whole examples are in [`recipes/`](.
 
 The contract is wider than what this tree carries out: the maintenance OS built from it offers `install-linux.target`
 only. A recipe for another target is accepted and then refused by the host before anything is touched (`host.target`),
-unless the site's own maintenance image brings that target (see [units/](../units/README.md)). `debug_ssh_keys` are kept
-and not acted on: the maintenance OS takes no logins.
+unless the site's own maintenance image brings that target (see [units/](../units/README.md)).
 ";
 
 /// JSON whose objects keep the order they were written in: people put it there on purpose.

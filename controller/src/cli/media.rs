@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use schema::task::{Identity, Offline, TaskJob};
+use schema::task::{Identity, TaskJob};
 
 use crate::media::{self, MaintenanceMedium, MediumFile, Shelf, ShelfLimits, TaskInputs};
 use crate::site::Site;
@@ -44,9 +44,6 @@ pub struct Build {
     /// URL by which the host reaches the controller.
     #[arg(long, default_value = "https://127.0.0.1:8443")]
     api_url: String,
-    /// Let the host work without a controller, for this many hours.
-    #[arg(long)]
-    offline_hours: Option<u16>,
     /// The maintenance medium; with it `maintenance.iso` and `composed.iso` are written too.
     #[arg(long)]
     maintenance: Option<PathBuf>,
@@ -81,9 +78,6 @@ fn build(options: &Build) -> anyhow::Result<ExitCode> {
     let now = jiff::Timestamp::now();
     let site = open_site(&options.state_dir)?;
     let maintenance = options.maintenance.as_deref().map(MaintenanceMedium::open).transpose()?.map(Arc::new);
-    let offline = options
-        .offline_hours
-        .map(|hours| Offline { expires_at: now + jiff::SignedDuration::from_hours(i64::from(hours)) });
     let inputs = TaskInputs {
         job: TaskJob {
             version: 1,
@@ -98,7 +92,8 @@ fn build(options: &Build) -> anyhow::Result<ExitCode> {
             image: None,
             heartbeat_seconds: HEARTBEAT,
             step_seconds: BTreeMap::new(),
-            offline,
+            proxy: recipe.host_network.as_ref().and_then(|network| network.proxy.clone()),
+            offline: None,
         },
         host_network: recipe.host_network.clone(),
         recipe,

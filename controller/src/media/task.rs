@@ -106,6 +106,7 @@ pub(super) mod tests {
                 image: None,
                 heartbeat_seconds: 15,
                 step_seconds: BTreeMap::new(),
+                proxy: None,
                 offline: None,
             },
             recipe,

@@ -41,6 +41,7 @@ fn task_inputs(job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> TaskIn
             image: inputs.image.clone(),
             heartbeat_seconds: inputs.heartbeat_seconds,
             step_seconds: inputs.step_seconds.clone(),
+            proxy: inputs.host_network.as_ref().and_then(|network| network.proxy.clone()),
             offline: None,
         },
         recipe: inputs.recipe.clone(),

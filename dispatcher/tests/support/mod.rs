@@ -62,6 +62,7 @@ pub fn job(api_url: &str) -> TaskJob {
         image: None,
         heartbeat_seconds: 15,
         step_seconds: BTreeMap::new(),
+        proxy: None,
         offline: None,
     }
 }

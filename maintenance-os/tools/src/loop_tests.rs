@@ -36,10 +36,15 @@ struct LoopDisk {
 
 impl LoopDisk {
     fn new(size: u64) -> Self {
+        Self::with_sectors(size, 512)
+    }
+
+    fn with_sectors(size: u64, sector_bytes: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("disk").to_str().unwrap().to_owned();
         fs::File::create(&file).unwrap().set_len(size).unwrap();
-        let device = sh(&format!("losetup --find --show {file}")).trim().to_owned();
+        let device =
+            sh(&format!("losetup --sector-size {sector_bytes} --find --show {file}")).trim().to_owned();
         Self { device, file, _folder: folder }
     }
 
@@ -207,6 +212,37 @@ fn a_mess_becomes_the_layout_and_a_second_run_changes_nothing() {
     partition::run(&handoff, &mut ProcessRunner).unwrap();
     assert_eq!(disk.sha256(), before);
     assert_eq!(handoff.partitions().unwrap(), table);
+}
+
+#[test]
+fn a_disk_of_4096_byte_sectors_gets_an_esp_of_the_kind_that_fits_and_a_config_drive() {
+    for (esp, kind) in [("100M", "msdos"), ("300M", "vfat")] {
+        let disk = LoopDisk::with_sectors(700 * MIB, 4096);
+        assert_eq!(sh(&format!("blockdev --getss {}", disk.device)).trim(), "4096");
+        let mut recipe = recipe();
+        recipe.partition_layout.as_mut().unwrap()[0].size = esp.to_owned();
+        let registry = TinyRegistry::start();
+        let folder = provision(&disk, &recipe, &registry.job(ImageKind::Rootfs, &[b"x"]));
+        fs::write(folder.path().join("user-data"), "#cloud-config\n").unwrap();
+        let handoff = Handoff::read(folder.path()).unwrap();
+        partition::run(&handoff, &mut ProcessRunner).unwrap();
+        let fat = sh(&format!("dd if={} bs=4096 count=1 status=none | od -A n -c", disk.part(1)));
+        let fat: String = fat.split_whitespace().collect();
+        assert_eq!(fat.contains("FAT32"), kind == "vfat", "{esp}");
+        assert_eq!(fat.contains("FAT16"), kind == "msdos", "{esp}");
+        // The config drive is read back with mtools; this kernel may not mount FAT.
+        let table = handoff.partitions().unwrap();
+        let files = config_drive::files(&handoff).unwrap().unwrap();
+        let last = table.partitions.last().unwrap().solved.number;
+        let scratch = folder.path().join("config-drive");
+        fs::create_dir(&scratch).unwrap();
+        for name in ["user-data", "meta-data"] {
+            fs::write(scratch.join(name), "#cloud-config\n").unwrap();
+        }
+        let plan = config_drive::plan(&disk.part(last), &scratch.to_string_lossy(), &files);
+        ProcessRunner.run_actions(&plan).unwrap();
+        assert_eq!(sh(&format!("mtype -i {} ::user-data", disk.part(last))), "#cloud-config\n");
+    }
 }
 
 #[test]

@@ -191,8 +191,10 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner, hardware: &Hardware) -> R
         size::human(disk.size_bytes),
         disk.by_id.as_deref().or(disk.serial.as_deref()).unwrap_or("without a serial number")
     ));
+    let small = |partition| crate::partition::small_esp(partition, disk.sector_bytes);
+    checks.partitions.iter().filter_map(small).for_each(|warning| runner.say(&warning));
     let image = handoff.image()?;
-    let proxy = handoff.recipe.host_network.as_ref().and_then(|network| network.proxy.as_deref());
+    let proxy = handoff.job.proxy_for(&image.registry);
     let site_ca = handoff.site_ca()?;
     let registry = Registry::new(image, handoff.token()?, site_ca.as_deref(), proxy)?;
     let manifest = registry.manifest(&image.digest)?;

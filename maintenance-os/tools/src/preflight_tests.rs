@@ -185,7 +185,7 @@ fn authority() -> (String, std::sync::Arc<rustls::ServerConfig>) {
     let ca = params.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(params, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "registry.invalid".to_owned()])
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();
@@ -217,4 +217,32 @@ fn the_registry_is_trusted_by_the_site_s_own_authority_and_by_nothing_else() {
         assert!(error.contains("asking https://127.0.0.1") && error.contains("ertificate"), "{error}");
     }
     assert_eq!(registry.requests.lock().unwrap().len(), asked, "the token is not shown to a stranger");
+}
+
+#[test]
+fn the_registry_is_reached_through_the_proxy_of_the_job() {
+    let (ca, server) = authority();
+    let registry = TinyRegistry::start_tls(server);
+    let proxy = testing::proxy::TinyProxy::start(registry.base.strip_prefix("https://").unwrap());
+    let job = registry.job(ImageKind::Rootfs, &[b"layer"]);
+    let image = job.image.clone().unwrap();
+    let job = schema::task::TaskJob {
+        site_ca: Some(ca),
+        proxy: Some(proxy.url.clone()),
+        image: Some(schema::task::TaskImage {
+            registry: "https://registry.invalid:8443".to_owned(),
+            ..image
+        }),
+        ..job
+    };
+    let folder = testing::provision_with(&testing::recipe(), &job);
+    run(&testing::handoff(&folder), &mut runner(), &uefi()).unwrap();
+    let asked = proxy.asked.lock().unwrap();
+    let login = "Basic dXNlcjpzZWNyZXQ=".to_owned();
+    assert!(!asked.is_empty());
+    assert!(
+        asked.iter().all(|asked| *asked == ("registry.invalid:8443".to_owned(), login.clone())),
+        "{asked:?}"
+    );
+    assert!(registry.requests.lock().unwrap().iter().any(|request| request.contains("/manifests/")));
 }

@@ -49,7 +49,9 @@ pub enum RegistryError {
     #[error("reading the site's certificate authority from job.json")]
     Authority(#[source] Box<ureq::Error>),
     /// The proxy cannot be used.
-    #[error("using the proxy that host_network names")]
+    #[error(
+        "the proxy of job.json is not one: host_network.proxy is written http://[user:password@]host:port"
+    )]
     Proxy(#[source] Box<ureq::Error>),
     /// No answer.
     #[error("asking {url}")]

@@ -3,7 +3,7 @@
 //! Why an unpacker of our own and not GNU tar: layers need a walk of their own for whiteouts, names must be
 //! resolved inside the target by the kernel, and a stream must be hashed, decoded and unpacked at the same
 //! time in a few megabytes. Owners, set-id bits, xattrs (so capabilities), hard links, sparse files, devices
-//! and times are kept; POSIX ACLs that tar writes as text are not.
+//! and times are kept, and POSIX ACLs, which tar writes as text.
 //!
 //! ```text
 //!   kind       prepare            pour                         finish
@@ -13,6 +13,7 @@
 //! ```
 //! The ESP is not mounted here: a disk whose image was damaged has an empty one and cannot boot.
 
+pub mod acl;
 pub mod archive;
 pub mod codec;
 pub mod fetch;
@@ -166,7 +167,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(), ImageError>
     }
     let (disk, table) = confirmed(handoff, runner)?;
     let plan = plan(handoff, &disk, &table)?;
-    let proxy = handoff.recipe.host_network.as_ref().and_then(|network| network.proxy.as_deref());
+    let proxy = handoff.job.proxy_for(&image.registry);
     let registry = Registry::new(image, handoff.token()?, handoff.site_ca()?.as_deref(), proxy)?;
     let manifest = registry.manifest(&image.digest)?;
     manifest.check_kind(image.kind)?;
@@ -181,7 +182,7 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(), ImageError>
             let lost = unpack(&registry, &manifest, image.kind, Path::new(TARGET), &mut meter)?;
             if !lost.is_empty() {
                 runner.say(&format!(
-                    "warning: the filesystem cannot hold these attributes: {}",
+                    "warning: these attributes of the image could not be kept: {}",
                     lost.join(", ")
                 ));
             }

@@ -1,7 +1,8 @@
 //! Making the table and the filesystems. All numbers are explicit: sgdisk and mkfs are left nothing to choose.
 
-use schema::layout::Role;
+use schema::layout::{Role, SolvedPartition};
 use schema::recipe::Format;
+use schema::size;
 
 use super::settle;
 use crate::disk::Disk;
@@ -12,6 +13,8 @@ use crate::plan::{Action, Command, LONG, run};
 const NODE_SECONDS: u64 = 30;
 /// Fewest clusters of a FAT32 that every firmware takes for one, with some to spare.
 const FAT32_CLUSTERS: u64 = 66_000;
+/// What the size named to people is rounded up to.
+const LEAST_STEP: u64 = 10 << 20;
 /// Features that e2fsprogs 1.47 turns on but GRUB of before 2023 and kernels before 5.15 do not know.
 const EXT4_TOO_NEW: &str = "^metadata_csum_seed,^orphan_file";
 
@@ -51,6 +54,13 @@ pub fn actions(disk: &Disk, table: &PartitionTable) -> Vec<Action> {
         let path = partition_path(&disk.path, record.solved.number);
         actions.push(Action::Await { path, seconds: NODE_SECONDS });
     }
+    actions.extend(
+        table
+            .partitions
+            .iter()
+            .filter_map(|record| small_esp(&record.solved, disk.sector_bytes))
+            .map(Action::Say),
+    );
     for record in &table.partitions {
         let path = partition_path(&disk.path, record.solved.number);
         // Whatever lay at this very place before must not shine through.
@@ -61,6 +71,29 @@ pub fn actions(disk: &Disk, table: &PartitionTable) -> Vec<Action> {
     actions.push(settle());
     actions.push(run("sync", &[]));
     actions
+}
+
+/// Whether a vfat partition is made FAT32, which firmware expects of an ESP; where it cannot be one, mkfs makes FAT16.
+fn is_fat32(solved: &SolvedPartition, sector_bytes: u32) -> bool {
+    let clusters = solved.size_bytes / u64::from(sector_bytes.max(512));
+    clusters >= FAT32_CLUSTERS && solved.role != Role::ConfigDrive
+}
+
+/// What there is to say about an ESP that is too small for FAT32: a cluster has a sector at least, so it takes
+/// 260 MiB on a disk with sectors of 4096 bytes. UEFI reads FAT16 (UEFI 2.10, 13.3.1.1), but some firmware does not
+/// boot from it.
+pub fn small_esp(solved: &SolvedPartition, sector_bytes: u32) -> Option<String> {
+    let small = solved.role == Role::Esp && solved.format == Format::Vfat && !is_fat32(solved, sector_bytes);
+    let least = (FAT32_CLUSTERS * u64::from(sector_bytes.max(512))).next_multiple_of(LEAST_STEP);
+    small.then(|| {
+        format!(
+            "warning: partition {} (EFI system, {}) becomes FAT16: with sectors of {sector_bytes} bytes FAT32 begins at {}; \
+             make it that large if this firmware does not boot from it",
+            solved.number,
+            size::human(solved.size_bytes),
+            size::human(least)
+        )
+    })
 }
 
 /// The filesystem of one partition; nothing for raw ones.
@@ -83,9 +116,7 @@ pub fn mkfs(record: &PartitionRecord, path: &str, sector_bytes: u32) -> Option<A
         Format::Vfat => {
             let mut command =
                 Command::new("mkfs.vfat").args(["-i", &uuid.replace('-', "")]).args(label("-n"));
-            // Firmware expects FAT32 on an ESP; where it cannot be one, mkfs chooses.
-            let clusters = record.solved.size_bytes / u64::from(sector_bytes.max(512));
-            if clusters >= FAT32_CLUSTERS && record.solved.role != Role::ConfigDrive {
+            if is_fat32(&record.solved, sector_bytes) {
                 command = command.args(["-F", "32"]);
             }
             command

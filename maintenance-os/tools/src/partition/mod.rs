@@ -12,7 +12,7 @@ mod readback;
 mod wipe;
 
 pub(crate) use make::mkfs;
-pub use make::partition_path;
+pub use make::{partition_path, small_esp};
 pub use readback::{ReadBackError, read_back};
 
 use schema::layout::{LayoutError, SolvedPartition};
@@ -118,11 +118,11 @@ pub fn run(handoff: &Handoff, runner: &mut dyn Runner) -> Result<(), PartitionEr
             return Ok(());
         }
     }
-    progress.tell(0, None, Some(&format!("partitioning {}", disk.path)));
+    progress.say(&format!("partitioning {}", disk.path));
     runner.run(&plan)?;
     let table = read_back(runner, &disk, &table)?;
     handoff.write_partitions(&table)?;
-    progress.tell(1, Some(1), Some("partitioned"));
+    progress.say("partitioned");
     Ok(())
 }
 

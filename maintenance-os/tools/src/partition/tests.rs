@@ -145,3 +145,26 @@ fn what_is_read_back_must_be_what_was_made() {
         assert!(error.contains(says), "{from}: {error}");
     }
 }
+
+#[test]
+fn an_esp_too_small_for_fat32_is_told_of_with_the_size_that_is_not() {
+    let esp = |size_bytes| schema::layout::SolvedPartition {
+        number: 1,
+        start_bytes: 1 << 20,
+        size_bytes,
+        type_guid: schema::layout::type_guid::ESP.to_owned(),
+        name: "ESP".to_owned(),
+        format: schema::recipe::Format::Vfat,
+        label: None,
+        mountpoint: None,
+        role: schema::layout::Role::Esp,
+    };
+    let mib = 1 << 20;
+    assert_eq!(small_esp(&esp(100 * mib), 512), None);
+    assert_eq!(small_esp(&esp(260 * mib), 4096), None);
+    let warning = small_esp(&esp(100 * mib), 4096).unwrap();
+    assert!(warning.contains("100 MiB") && warning.contains("FAT32 begins at 260 MiB"), "{warning}");
+    assert!(small_esp(&esp(32 * mib), 512).unwrap().contains("FAT32 begins at 40 MiB"));
+    let raw = schema::layout::SolvedPartition { format: schema::recipe::Format::Raw, ..esp(mib) };
+    assert_eq!(small_esp(&raw, 4096), None);
+}

@@ -1,5 +1,6 @@
 //! What several unit tests need: a hand-off folder, a disk, a job.
 
+pub mod proxy;
 pub mod registry;
 
 use std::fs;
@@ -49,6 +50,7 @@ pub fn job(kind: ImageKind, registry: &str) -> TaskJob {
         }),
         heartbeat_seconds: 30,
         step_seconds: std::collections::BTreeMap::default(),
+        proxy: None,
         offline: None,
     }
 }
