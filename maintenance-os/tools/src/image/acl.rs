@@ -28,6 +28,9 @@ pub const ACCESS: &[u8] = b"system.posix_acl_access";
 /// The default ACL's attribute, of folders alone.
 pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 
+/// Name and bytes of an extended attribute.
+pub type Attribute = (&'static [u8], Vec<u8>);
+
 /// An ACL as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acl {
@@ -52,7 +55,7 @@ impl Acl {
     }
 
     /// Name and bytes of the attribute to set; `Err` says in words what is not understood.
-    pub fn attribute(&self, names: &Names) -> Result<Option<(&'static [u8], Vec<u8>)>, String> {
+    pub fn attribute(&self, names: &Names) -> Result<Option<Attribute>, String> {
         match self {
             Self::Bytes(name, bytes) => Ok(Some((name, bytes.clone()))),
             Self::Text(name, text) => attribute(text, names)
