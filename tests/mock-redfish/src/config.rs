@@ -187,6 +187,8 @@ pub struct Quirks {
     pub blind_insert: bool,
     /// `On` is missing from the reset types and `ForceOn` is there.
     pub force_on_only: bool,
+    /// `$expand` is unknown.
+    pub no_expand: bool,
 }
 
 /// What a BMC powers.

@@ -53,7 +53,7 @@ pub(super) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {
             Some(session(id, &found.user))
         }
         [] => Some(json!({
-            "@odata.type": "#AccountService.v1_12_0.AccountService",
+            "@odata.type": "#AccountService.v1_13_0.AccountService",
             "@odata.id": "/redfish/v1/AccountService",
             "Id": "AccountService",
             "Name": "Account Service",
@@ -66,7 +66,7 @@ pub(super) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {
         })),
         ["Accounts"] => Some(collection(ACCOUNTS, "ManagerAccountCollection", "Accounts Collection", &["1"])),
         ["Accounts", "1"] => Some(json!({
-            "@odata.type": "#ManagerAccount.v1_9_0.ManagerAccount",
+            "@odata.type": "#ManagerAccount.v1_10_0.ManagerAccount",
             "@odata.id": format!("{ACCOUNTS}/1"),
             "Id": "1",
             "Name": "User Account",
@@ -102,7 +102,7 @@ pub(super) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {
 /// A session resource; the token is never in it.
 pub(crate) fn session(id: u64, user: &str) -> Value {
     json!({
-        "@odata.type": "#Session.v1_5_0.Session",
+        "@odata.type": "#Session.v1_6_0.Session",
         "@odata.id": format!("{SESSIONS}/{id}"),
         "Id": id.to_string(),
         "Name": "User Session",

@@ -34,7 +34,7 @@ pub(super) fn system(machine: &Machine, segments: &[&str]) -> Option<Value> {
             let number: usize = id.parse().ok()?;
             let mac = machine.config().macs.get(number.checked_sub(1)?)?.to_uppercase();
             Some(json!({
-                "@odata.type": "#EthernetInterface.v1_9_0.EthernetInterface",
+                "@odata.type": "#EthernetInterface.v1_10_0.EthernetInterface",
                 "@odata.id": format!("{interfaces}/{number}"),
                 "Id": number.to_string(),
                 "Name": format!("System Ethernet Interface {number}"),
@@ -79,7 +79,7 @@ fn computer(machine: &Machine) -> Value {
         BackendConfig::Qemu(qemu) => (qemu.cpus, qemu.memory_mib),
     };
     let mut body = json!({
-        "@odata.type": "#ComputerSystem.v1_20_0.ComputerSystem",
+        "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem",
         "@odata.id": SYSTEM,
         "Id": "1",
         "Name": config.name,
@@ -129,7 +129,7 @@ pub(super) fn manager(machine: &Machine, segments: &[&str]) -> Option<Value> {
         [] => Some(collection("/redfish/v1/Managers", "ManagerCollection", "Manager Collection", &["1"])),
         ["1"] => {
             let mut body = json!({
-                "@odata.type": "#Manager.v1_17_0.Manager",
+                "@odata.type": "#Manager.v1_18_0.Manager",
                 "@odata.id": MANAGER,
                 "Id": "1",
                 "Name": "Manager",

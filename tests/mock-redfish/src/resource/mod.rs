@@ -3,6 +3,7 @@
 
 pub(crate) mod accounts;
 mod computer;
+pub(crate) mod expand;
 mod plain;
 mod slots;
 pub(crate) mod tasks;
@@ -17,6 +18,17 @@ pub(crate) use slots::{media_parent, slot_index};
 
 /// Properties that change without the resource changing; they do not count for the ETag.
 const VOLATILE: &[&str] = &["DateTime"];
+
+/// A path below `/redfish/v1` in segments; `None` for other paths.
+pub(crate) fn segments(path: &str) -> Option<Vec<&str>> {
+    let rest = path.strip_prefix("/redfish/v1")?;
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return None;
+    }
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    Some(if rest.is_empty() { Vec::new() } else { rest.split('/').collect() })
+}
 
 /// The resource at that path below `/redfish/v1`, without its ETag.
 pub(crate) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {

@@ -2,33 +2,33 @@
 
 use serde_json::{Value, json};
 
-use super::{healthy, link};
+use super::{expand::MOST_LEVELS, healthy, link};
 use crate::machine::{Machine, Power};
 
 /// Schemas that `$metadata` refers to: file name without version, and the versioned namespaces in use.
 const SCHEMAS: &[(&str, &[&str])] = &[
-    ("ServiceRoot", &["ServiceRoot.v1_15_0"]),
+    ("ServiceRoot", &["ServiceRoot.v1_16_0"]),
     ("SessionService", &["SessionService.v1_1_8"]),
-    ("Session", &["Session.v1_5_0"]),
+    ("Session", &["Session.v1_6_0"]),
     ("SessionCollection", &[]),
-    ("AccountService", &["AccountService.v1_12_0"]),
-    ("ManagerAccount", &["ManagerAccount.v1_9_0"]),
+    ("AccountService", &["AccountService.v1_13_0"]),
+    ("ManagerAccount", &["ManagerAccount.v1_10_0"]),
     ("ManagerAccountCollection", &[]),
     ("Role", &["Role.v1_3_1"]),
     ("RoleCollection", &[]),
-    ("ComputerSystem", &["ComputerSystem.v1_20_0"]),
+    ("ComputerSystem", &["ComputerSystem.v1_20_1"]),
     ("ComputerSystemCollection", &[]),
-    ("EthernetInterface", &["EthernetInterface.v1_9_0"]),
+    ("EthernetInterface", &["EthernetInterface.v1_10_0"]),
     ("EthernetInterfaceCollection", &[]),
     ("SecureBoot", &["SecureBoot.v1_1_0"]),
-    ("Manager", &["Manager.v1_17_0"]),
+    ("Manager", &["Manager.v1_18_0"]),
     ("ManagerCollection", &[]),
-    ("VirtualMedia", &["VirtualMedia.v1_6_0"]),
+    ("VirtualMedia", &["VirtualMedia.v1_6_1"]),
     ("VirtualMediaCollection", &[]),
-    ("Chassis", &["Chassis.v1_22_0"]),
+    ("Chassis", &["Chassis.v1_23_0"]),
     ("ChassisCollection", &[]),
     ("TaskService", &["TaskService.v1_2_0"]),
-    ("Task", &["Task.v1_7_0"]),
+    ("Task", &["Task.v1_7_1"]),
     ("TaskCollection", &[]),
     ("Message", &["Message.v1_1_2"]),
     ("ActionInfo", &["ActionInfo.v1_3_0"]),
@@ -37,8 +37,13 @@ const SCHEMAS: &[(&str, &[&str])] = &[
 
 pub(super) fn root(machine: &Machine) -> Value {
     let config = machine.config();
+    let expands = !config.quirks.no_expand;
+    let mut expand = json!({"ExpandAll": expands, "Levels": expands, "Links": expands, "NoLinks": expands});
+    if expands {
+        expand["MaxLevels"] = json!(MOST_LEVELS);
+    }
     let mut root = json!({
-        "@odata.type": "#ServiceRoot.v1_15_0.ServiceRoot",
+        "@odata.type": "#ServiceRoot.v1_16_0.ServiceRoot",
         "@odata.id": "/redfish/v1/",
         "Id": "RootService",
         "Name": "Root Service",
@@ -47,7 +52,7 @@ pub(super) fn root(machine: &Machine) -> Value {
         "Vendor": config.manufacturer,
         "Product": "mock-redfish",
         "ProtocolFeaturesSupported": {
-            "ExpandQuery": {"ExpandAll": false, "Levels": false, "Links": false, "NoLinks": false},
+            "ExpandQuery": expand,
             "FilterQuery": false,
             "SelectQuery": false,
             "ExcerptQuery": false,
@@ -70,7 +75,7 @@ pub(super) fn root(machine: &Machine) -> Value {
 pub(super) fn chassis(machine: &Machine) -> Value {
     let config = machine.config();
     json!({
-        "@odata.type": "#Chassis.v1_22_0.Chassis",
+        "@odata.type": "#Chassis.v1_23_0.Chassis",
         "@odata.id": "/redfish/v1/Chassis/1",
         "Id": "1",
         "Name": "Chassis",
@@ -121,7 +126,7 @@ pub(crate) fn metadata() -> String {
     text += "  <edmx:Reference Uri=\"http://redfish.dmtf.org/schemas/v1/RedfishExtensions_v1.xml\">\n    \
              <edmx:Include Namespace=\"RedfishExtensions.v1_0_0\" Alias=\"Redfish\"/>\n  </edmx:Reference>\n  \
              <edmx:DataServices>\n    <Schema xmlns=\"http://docs.oasis-open.org/odata/ns/edm\" Namespace=\"Service\">\n      \
-             <EntityContainer Name=\"Service\" Extends=\"ServiceRoot.v1_15_0.ServiceContainer\"/>\n    \
+             <EntityContainer Name=\"Service\" Extends=\"ServiceRoot.v1_16_0.ServiceContainer\"/>\n    \
              </Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n";
     text
 }

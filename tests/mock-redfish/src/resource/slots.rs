@@ -45,7 +45,7 @@ fn slot(machine: &Machine, path: &str, id: &str) -> Option<Value> {
     let name = image.as_deref().and_then(|url| url.rsplit('/').next()).map(str::to_owned);
     let here = format!("{path}/{id}");
     let mut body = json!({
-        "@odata.type": "#VirtualMedia.v1_6_0.VirtualMedia",
+        "@odata.type": "#VirtualMedia.v1_6_1.VirtualMedia",
         "@odata.id": here,
         "Id": id,
         "Name": format!("Virtual {id}"),

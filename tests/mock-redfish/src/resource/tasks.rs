@@ -42,7 +42,7 @@ pub(crate) fn task(task: &Task) -> Value {
         (Some(_), Some(_)) => "Exception",
     };
     let mut body = json!({
-        "@odata.type": "#Task.v1_7_0.Task",
+        "@odata.type": "#Task.v1_7_1.Task",
         "@odata.id": format!("{TASKS}/{}", task.id),
         "Id": task.id.to_string(),
         "Name": task.name,

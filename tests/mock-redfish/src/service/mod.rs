@@ -12,6 +12,7 @@ mod control;
 pub(crate) mod listener;
 mod login;
 mod patch;
+mod query;
 pub(crate) mod reply;
 mod session;
 
@@ -30,6 +31,7 @@ use crate::{
     resource,
 };
 use listener::Hangup;
+use query::Parameters;
 use reply::{Body, Message, Reply};
 
 /// Largest request body, in bytes.
@@ -46,17 +48,6 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Path below `/redfish/v1` in segments; `None` for other paths.
-    pub fn segments(&self) -> Option<Vec<&str>> {
-        let rest = self.path.strip_prefix("/redfish/v1")?;
-        if !rest.is_empty() && !rest.starts_with('/') {
-            return None;
-        }
-        let rest = rest.strip_prefix('/').unwrap_or(rest);
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        Some(if rest.is_empty() { Vec::new() } else { rest.split('/').collect() })
-    }
-
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -173,17 +164,18 @@ async fn route(machine: &Machine, asked: &Asked, query: &str) -> Reply {
         let text = "The OData-Version of the request is not supported; the service speaks 4.0.";
         return Reply::error(412, Message::new("PreconditionFailed", text));
     }
-    let Some(segments) = asked.segments() else { return Reply::not_found(&asked.path) };
-    let open = login::open_to_all(&asked.method, &segments);
+    let Some(segments) = resource::segments(&asked.path) else { return Reply::not_found(&asked.path) };
+    let parameters = match Parameters::read(machine, &asked.method, query) {
+        Ok(parameters) => parameters,
+        Err(reply) => return reply,
+    };
+    // What an expanded answer contains is not open to all, even where the resource itself is.
+    let open = parameters.expand.is_none() && login::open_to_all(&asked.method, &segments);
     if !open && let Err(reply) = login::check(machine, asked) {
         return reply;
     }
-    if let Some(name) = query.split('&').find(|part| part.starts_with('$') || part.starts_with("%24")) {
-        let text = format!("The query parameter '{name}' is not supported.");
-        return Reply::error(501, Message::new("QueryParameterUnsupported", text).args(&[name]));
-    }
     match asked.method {
-        Method::GET | Method::HEAD => get(machine, asked, &segments),
+        Method::GET | Method::HEAD => get(machine, asked, &segments, &parameters),
         Method::PATCH => patch::patch(machine, asked, &segments).await,
         Method::POST => post(machine, asked, &segments).await,
         Method::DELETE => session::delete(machine, asked, &segments),
@@ -209,7 +201,7 @@ fn unsupported(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
     }
 }
 
-fn get(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
+fn get(machine: &Machine, asked: &Asked, segments: &[&str], parameters: &Parameters) -> Reply {
     match segments {
         ["$metadata"] => return Reply::text(200, "application/xml;charset=utf-8", resource::metadata()),
         ["odata"] => return Reply::json(resource::odata()),
@@ -217,6 +209,12 @@ fn get(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
         _ => {}
     }
     let Some(mut body) = resource::get(machine, segments) else { return Reply::not_found(&asked.path) };
+    if let Some(expand) = parameters.expand {
+        body["@odata.etag"] = Value::from(resource::etag(machine, &body));
+        expand.apply(machine, &mut body);
+        // No ETag header: the tag of the resource says nothing of what it is expanded by.
+        return Reply::json(body).with("Allow", resource::methods(machine, segments));
+    }
     let etag = resource::etag(machine, &body);
     if asked.header("if-none-match") == Some(&etag) {
         return Reply { status: 304, ..Reply::default() }.with("ETag", etag);

@@ -75,14 +75,14 @@ pub(crate) fn arguments(machine: &MachineConfig, qemu: &QemuConfig, run: &Run) -
         args.pair("-device", &format!("ide-cd,id=drive{drive},bus=ide.{drive}"));
     }
     for (index, (disk, file)) in qemu.disks.iter().zip(&run.disks).enumerate() {
-        disk_arguments(&mut args, index, disk, file);
+        disk_arguments(&mut args, index, qemu.place(index), disk, file);
     }
     network_arguments(&mut args, machine, qemu, run);
     args.0.extend(qemu.extra_args.iter().cloned());
     args.0
 }
 
-fn disk_arguments(args: &mut Args, index: usize, disk: &DiskConfig, file: &str) {
+fn disk_arguments(args: &mut Args, index: usize, place: usize, disk: &DiskConfig, file: &str) {
     // A killed QEMU leaves raw data in the page cache, so nothing needs a sync; qcow2 tables do.
     let cache = if disk.format == super::config::DiskFormat::Raw { "unsafe" } else { "writeback" };
     args.pair(
@@ -94,17 +94,17 @@ fn disk_arguments(args: &mut Args, index: usize, disk: &DiskConfig, file: &str) 
         ),
     );
     let serial = escaped(&disk.serial);
-    let slot = usize::from(FIRST_DISK_SLOT) + index;
+    let slot = usize::from(FIRST_DISK_SLOT) + place;
     match disk.bus {
         DiskBus::Virtio => {
             args.pair("-device", &format!("virtio-blk-pci,drive=disk{index},serial={serial},addr={slot:#x}"));
         }
         DiskBus::Sata => {
-            let port = usize::from(FIRST_SATA_PORT) + index;
+            let port = usize::from(FIRST_SATA_PORT) + place;
             args.pair("-device", &format!("ide-hd,drive=disk{index},serial={serial},bus=ide.{port}"));
         }
         DiskBus::Nvme => {
-            let eui = FIRST_EUI64 + index as u64;
+            let eui = FIRST_EUI64 + place as u64;
             args.pair("-device", &format!("nvme,id=nvme{index},serial={serial},addr={slot:#x}"));
             args.pair("-device", &format!("nvme-ns,drive=disk{index},bus=nvme{index},nsid=1,eui64={eui:#x}"));
         }
@@ -168,11 +168,15 @@ fn path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::config::DiskFormat, *};
 
     fn shown(qemu: &QemuConfig, wire: bool) -> String {
-        let machine =
-            MachineConfig { manufacturer: "Acme, Inc.".into(), ..MachineConfig::sim("m1") }.completed();
+        let machine = MachineConfig { manufacturer: "Acme, Inc.".into(), ..MachineConfig::sim("m1") };
+        shown_of(machine, qemu, wire, false)
+    }
+
+    fn shown_of(machine: MachineConfig, qemu: &QemuConfig, wire: bool, network_boot: bool) -> String {
+        let machine = machine.completed();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let run = Run {
             code: Path::new("/fw/CODE.fd"),
@@ -180,8 +184,8 @@ mod tests {
             console: Path::new("/rack/m1/console.log"),
             disks: qemu.disks.iter().map(|disk| format!("/rack/m1/{}", disk.file)).collect(),
             wire: wire.then(|| (address(1001), address(1002))),
-            network_boot: false,
-            drives: 2,
+            network_boot,
+            drives: if machine.quirks.single_slot { 1 } else { 2 },
         };
         arguments(&machine, qemu, &run).join(" ").replace(" -", "\n-")
     }
@@ -202,5 +206,25 @@ mod tests {
             ..QemuConfig::default()
         };
         insta::assert_snapshot!(shown(&qemu, true));
+    }
+
+    #[test]
+    fn a_machine_of_one_drive_that_boots_from_the_network_is_started_like_this() {
+        let disk = |bus, file: &str| DiskConfig {
+            bus,
+            file: file.into(),
+            format: DiskFormat::Qcow2,
+            serial: "S,1".into(),
+            ..DiskConfig::default()
+        };
+        let qemu = QemuConfig {
+            disks: vec![disk(DiskBus::Nvme, "a.qcow2"), disk(DiskBus::Sata, "b.qcow2")],
+            accel: "kvm".into(),
+            ..QemuConfig::default()
+        };
+        let mut machine = MachineConfig::sim("m1");
+        machine.quirks.single_slot = true;
+        machine.macs = vec!["52:54:00:00:00:01".into(), "52:54:00:00:00:02".into()];
+        insta::assert_snapshot!(shown_of(machine, &qemu, false, true));
     }
 }

@@ -39,6 +39,17 @@ impl Default for QemuConfig {
     }
 }
 
+impl QemuConfig {
+    /// Where a disk hangs: its place among the SATA disks, which have few ports, or among all for the other buses.
+    pub(crate) fn place(&self, index: usize) -> usize {
+        let sata = |disk: &&DiskConfig| disk.bus == DiskBus::Sata;
+        match self.disks.get(index) {
+            Some(disk) if disk.bus == DiskBus::Sata => self.disks[..index].iter().filter(sata).count(),
+            _ => index,
+        }
+    }
+}
+
 /// One disk, kept as a file in the machine's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -98,7 +98,8 @@ impl Files {
             .map_err(|source| file_error("reading", &self.template, source))?;
         let mut vars = Vars::parse(template).map_err(|error| vars_error(&self.template, &error))?;
         let mut first = Vec::new();
-        let disks = qemu.disks.iter().zip(0_u8..).map(|(disk, index)| disk_option(disk, index));
+        let place = |index| u8::try_from(qemu.place(index)).unwrap_or(u8::MAX);
+        let disks = qemu.disks.iter().enumerate().map(|(index, disk)| disk_option(disk, place(index)));
         let drives = drives.iter().zip(0_u8..).map(|(id, index)| drive_option(id, index));
         for option in disks.chain(drives) {
             first.push(vars.ensure_entry(&option).map_err(|error| vars_error(&self.template, &error))?);

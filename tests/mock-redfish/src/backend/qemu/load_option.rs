@@ -17,7 +17,7 @@ pub(crate) const FIRST_EUI64: u64 = 0x5254_0000_0000_0001;
 /// What an entry boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Device {
-    /// The disk of that position.
+    /// The disk of that place on its bus.
     Disk { index: u8, bus: DiskBus },
     /// The virtual drive of that position.
     Drive { index: u8 },
@@ -100,6 +100,14 @@ mod tests {
             (
                 Device::Disk { index: 0, bus: DiskBus::Nvme },
                 format!("{root}01010600001003171000010000005254000000000001{end}"),
+            ),
+            (
+                Device::Pxe { index: 1, mac: [0x52, 0x54, 0, 1, 2, 3] },
+                format!(
+                    "{root}010106000004030b2500525400010203{}01030c1b00{}{end}",
+                    "00".repeat(26),
+                    "00".repeat(23)
+                ),
             ),
             (Device::Http { uri: "http://a".into() }, format!("03180c00687474703a2f2f61{end}")),
         ];

@@ -96,6 +96,21 @@ impl Qemu {
     async fn launch(&mut self, boot: &Boot) -> Result<(), BackendError> {
         self.files.set_boot_next(self.boot_next(&boot.source)).await?;
         self.files.mark_console(&format!("boot {} from {:?}", boot.number, boot.source)).await?;
+        let from_network = matches!(boot.source, BootSource::Pxe | BootSource::UefiHttp { .. });
+        self.open(boot.number, from_network).await?;
+        for medium in &boot.media {
+            let Some(slot) = self.drives.iter().position(|id| *id == medium.slot) else { continue };
+            // A BMC powers on all the same when an image server is gone; the drive is empty then.
+            if let Err(error) = self.insert(slot, &medium.url).await {
+                warn!(machine = self.machine.name, slot = medium.slot, %error, "the drive stays empty");
+                self.files.mark_console(&format!("drive {} stays empty: {error}", medium.slot)).await?;
+            }
+        }
+        self.qmp("cont", json!({})).await
+    }
+
+    /// Starts QEMU with the machine stopped and its drives empty.
+    async fn open(&mut self, boot: u64, from_network: bool) -> Result<(), BackendError> {
         let wire = match self.config.network {
             Network::NoDhcp => Some(Wire::lay().await.map_err(|source| {
                 files::file_error("laying the network cable of", &self.files.folder, source)
@@ -103,7 +118,6 @@ impl Qemu {
             Network::User | Network::None => None,
         };
         let (vars, console) = (self.files.vars(), self.files.console());
-        let from_network = matches!(boot.source, BootSource::Pxe | BootSource::UefiHttp { .. });
         let run = command::Run {
             code: &self.files.code,
             vars: &vars,
@@ -114,17 +128,9 @@ impl Qemu {
             drives: self.drives.len(),
         };
         let arguments = command::arguments(&self.machine, &self.config, &run);
-        let process = Process::start(&arguments, &self.files, boot.number, self.ends.clone()).await?;
+        let process = Process::start(&arguments, &self.files, boot, self.ends.clone()).await?;
         self.running = Some((process, wire));
-        for medium in &boot.media {
-            let Some(slot) = self.drives.iter().position(|id| *id == medium.slot) else { continue };
-            // A BMC powers on all the same when an image server is gone; the drive is empty then.
-            if let Err(error) = self.insert(slot, &medium.url).await {
-                warn!(machine = self.machine.name, slot = medium.slot, %error, "the drive stays empty");
-                self.files.mark_console(&format!("drive {} stays empty: {error}", medium.slot)).await?;
-            }
-        }
-        self.qmp("cont", json!({})).await
+        Ok(())
     }
 
     async fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<(), BackendError> {
@@ -204,6 +210,87 @@ mod tests {
         assert_eq!(mac_bytes("52:54:00:0a:0b:0c"), Some([0x52, 0x54, 0, 0x0a, 0x0b, 0x0c]));
         for wrong in ["", "52:54", "52:54:00:0a:0b:zz", "52:54:00:0a:0b:0c:0d"] {
             assert_eq!(mac_bytes(wrong), None, "{wrong}");
+        }
+    }
+
+    async fn prepared(folder: &std::path::Path, disks: Vec<DiskConfig>) -> Qemu {
+        let config = QemuConfig { disks, memory_mib: 256, ..QemuConfig::default() };
+        let machine = MachineConfig::qemu("m1", config.clone()).completed();
+        let (ends, _) = tokio::sync::mpsc::unbounded_channel();
+        Qemu::prepare(&machine, &config, folder.into(), ends).await.unwrap()
+    }
+
+    fn disk(bus: DiskBus, format: DiskFormat) -> DiskConfig {
+        let file = format!("{bus:?}.{}", format.name());
+        DiskConfig { file, format, bus, size_mib: 64, serial: format!("{bus:?}-1") }
+    }
+
+    /// QEMU itself reads the command line and opens the disks; the machine stays stopped.
+    #[tokio::test]
+    async fn qemu_takes_disks_of_every_bus_and_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let disks = vec![
+            disk(DiskBus::Virtio, DiskFormat::Qcow2),
+            disk(DiskBus::Nvme, DiskFormat::Qcow2),
+            disk(DiskBus::Nvme, DiskFormat::Raw),
+            disk(DiskBus::Sata, DiskFormat::Qcow2),
+            disk(DiskBus::Sata, DiskFormat::Raw),
+        ];
+        let mut qemu = prepared(folder.path(), disks.clone()).await;
+        qemu.open(1, true).await.unwrap();
+        let (process, _) = qemu.running.as_mut().unwrap();
+        let seen = process.qmp.run("query-block", json!({})).await.unwrap();
+        let mut seen: Vec<String> = seen.as_array().unwrap().iter().filter_map(format_and_size).collect();
+        seen.retain(|line| line.contains("disk"));
+        seen.sort();
+        let size = 64 << 20;
+        let wanted =
+            disks.iter().enumerate().map(|(at, disk)| format!("disk{at} {} {size}", disk.format.name()));
+        assert_eq!(seen, wanted.collect::<Vec<_>>());
+        let state = process.qmp.run("query-status", json!({})).await.unwrap();
+        assert_eq!(state["running"], false);
+        qemu.stop().await.unwrap();
+    }
+
+    /// `disk0 qcow2 67108864`
+    fn format_and_size(device: &serde_json::Value) -> Option<String> {
+        let medium = &device["inserted"];
+        Some(format!(
+            "{} {} {}",
+            device["device"].as_str()?,
+            medium["drv"].as_str()?,
+            medium["image"]["virtual-size"]
+        ))
+    }
+
+    /// What the firmware will follow, read back from the variables as the firmware finds them.
+    #[tokio::test]
+    async fn every_override_becomes_a_boot_next_and_none_clears_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = prepared(folder.path(), vec![disk(DiskBus::Nvme, DiskFormat::Raw)]).await;
+        let delivered = vars::Vars::parse(std::fs::read(qemu.files.vars()).unwrap()).unwrap().boot_order();
+        let slot = |id: &str| BootSource::Slot { slot: id.into() };
+        let http = BootSource::UefiHttp { uri: "http://10.0.2.2/boot.efi".into() };
+        for (source, description) in [
+            (BootSource::Pxe, Some("Network")),
+            (slot("Usb"), Some("Virtual Usb")),
+            (BootSource::Disk, Some("Hard drive Nvme-1")),
+            (http, Some("HTTP boot")),
+            (BootSource::Order, None),
+        ] {
+            qemu.files.set_boot_next(qemu.boot_next(&source)).await.unwrap();
+            let vars = vars::Vars::parse(std::fs::read(qemu.files.vars()).unwrap()).unwrap();
+            let next = vars.get("BootNext").map(|data| u16::from_le_bytes([data[0], data[1]]));
+            let entry = next.map(|number| vars.get(&format!("Boot{number:04X}")).unwrap()[6..].to_vec());
+            let wanted: Option<Vec<u8>> = description
+                .map(|text: &str| text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect());
+            let named = match (&entry, &wanted) {
+                (Some(entry), Some(wanted)) => entry.starts_with(wanted),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(named, "{source:?}: {entry:?}");
+            assert_eq!(vars.boot_order(), delivered, "{source:?} leaves the order alone");
         }
     }
 }
