@@ -17,6 +17,7 @@ mod maintenance;
 mod os_image;
 mod packages;
 mod recipe_docs;
+mod redfish_tools;
 mod run;
 mod stage;
 mod test;

@@ -30,6 +30,7 @@ pub const EVERYTHING: &[(&str, &str)] = &[
     ("btrfs-progs", "partition tests"),
     ("mdadm", "tests on disks with an old life"),
     ("lvm2", "tests on disks with an old life"),
+    ("python3-venv", "DMTF's Redfish validators"),
     ("musl-tools", "static dispatcher and tools"),
     ("zstd", "image tests"),
     ("curl", "benchmarks"),

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::cache;
 use crate::packages;
+use crate::redfish_tools;
 use crate::run::Run;
 use crate::stage::Stages;
 
@@ -37,6 +38,16 @@ pub fn run(options: &Options) -> Result<()> {
             .loud()
     })?;
     stages.run("tests", || Run::new("cargo").args(["test", "--locked", "--workspace", "--quiet"]).loud())?;
+    let redfish_tools = stages.run("Redfish validators", redfish_tools::ensure)?;
+    stages.run("Redfish conformance", || {
+        // The whole workspace, so that the features of what it shares, and so its builds, stay those of "tests".
+        Run::new("cargo")
+            .args(["test", "--locked", "--quiet", "--workspace"])
+            .args(["--features", "redfish-models/models,redfish-models/validators"])
+            .args(["--test", "models", "--test", "validators"])
+            .env("SLIPWAY_REDFISH_TOOLS", &redfish_tools)
+            .loud()
+    })?;
     if !options.no_machine {
         let built = stages.run("maintenance.iso", crate::maintenance::build)?;
         let os_image = stages.run("OS image", crate::os_image::build)?;
