@@ -187,6 +187,9 @@ pub struct Quirks {
     pub blind_insert: bool,
     /// `On` is missing from the reset types and `ForceOn` is there.
     pub force_on_only: bool,
+    /// The boot override is changed in a settings object and applied at the next start; the system itself neither
+    /// takes it nor lists what it may be (Nokia, iDRAC10).
+    pub boot_settings: bool,
     /// `$expand` is unknown.
     pub no_expand: bool,
 }

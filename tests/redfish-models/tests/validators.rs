@@ -165,8 +165,11 @@ async fn the_service_validator_finds_nothing_on_a_bmc_with_every_deviation_that_
         let q = &mut machine.quirks;
         (q.single_slot, q.media_under_system, q.media_by_patch) = (true, true, true);
         (q.no_override_mode, q.force_on_only, q.no_expand, q.weak_etags) = (true, true, true, true);
+        q.boot_settings = true;
     })
     .await;
+    let boot = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"}});
+    use_it(rack.machine(0), &[("PATCH", "Systems/1/Settings", boot)]).await;
     let (said, [passed, warned, failed]) = service_validator(rack.machine(0), "Basic").await;
     let faults = said.lines(".log", &["FAIL -", "WARN -"]);
     assert_eq!((warned, failed), (0, 0), "{faults:#?}\n{}", said.output);

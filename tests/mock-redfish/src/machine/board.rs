@@ -122,6 +122,8 @@ pub(crate) struct Task {
 pub(crate) struct Board {
     pub power: Power,
     pub boot: BootOverride,
+    /// The override in the settings object, which the next start makes the one that holds.
+    pub pending_boot: Option<BootOverride>,
     pub slots: Vec<SlotState>,
     pub boots: u64,
     /// Override and media of the last boot, for those who ask later.
@@ -145,6 +147,7 @@ impl Board {
                 mode: "UEFI".into(),
                 http_boot_uri: String::new(),
             },
+            pending_boot: None,
             slots: ids.iter().map(|id| SlotState::empty(id)).collect(),
             boots: 0,
             last_source: None,
@@ -160,6 +163,18 @@ impl Board {
     pub fn media(&self) -> Vec<Inserted> {
         let inserted = |slot: &SlotState| Some(Inserted { slot: slot.id.clone(), url: slot.image.clone()? });
         self.slots.iter().filter_map(inserted).collect()
+    }
+
+    /// The override that the next start finds.
+    pub fn next_boot(&self) -> &BootOverride {
+        self.pending_boot.as_ref().unwrap_or(&self.boot)
+    }
+
+    /// The machine is starting: what waits in the settings object holds from now on.
+    pub fn apply_settings(&mut self) {
+        if let Some(boot) = self.pending_boot.take() {
+            self.boot = boot;
+        }
     }
 
     /// What the next boot boots from, by the override alone. A drive without a disc is passed over.

@@ -155,7 +155,10 @@ impl Driver {
     }
 
     async fn power_on(&mut self) -> Result<(), BackendError> {
-        self.machine.change(|board| board.power = Power::PoweringOn);
+        self.machine.change(|board| {
+            board.power = Power::PoweringOn;
+            board.apply_settings();
+        });
         pause(self.machine.config().timing.power_on_ms).await;
         let (ignore_once, keep_once, refuse) = {
             let mut faults = self.machine.faults();

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    collection, healthy, link,
+    boot, collection, healthy, link,
     slots::{media_path, power_said},
 };
 use crate::{
     config::BackendConfig,
-    machine::{Enabled, Machine, Power, reset::ResetType},
+    machine::{Machine, Power, reset::ResetType},
 };
 
 const SYSTEM: &str = "/redfish/v1/Systems/1";
@@ -24,6 +24,7 @@ pub(super) fn system(machine: &Machine, segments: &[&str]) -> Option<Value> {
             &["1"],
         )),
         ["1"] => Some(computer(machine)),
+        ["1", "Settings"] => boot::settings(machine),
         ["1", "EthernetInterfaces"] => {
             let ids: Vec<String> = (1..=machine.config().macs.len()).map(|id| id.to_string()).collect();
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -103,19 +104,7 @@ fn computer(machine: &Machine) -> Value {
             "ResetType@Redfish.AllowableValues": ResetType::allowable(config.quirks.force_on_only),
         }},
     });
-    let uri = &board.boot.http_boot_uri;
-    let cd = if config.quirks.usb_cd_target { "UsbCd" } else { "Cd" };
-    body["Boot"] = json!({
-        "BootSourceOverrideEnabled": board.boot.enabled,
-        "BootSourceOverrideEnabled@Redfish.AllowableValues": [Enabled::Disabled, Enabled::Once, Enabled::Continuous],
-        "BootSourceOverrideTarget": board.boot.target,
-        "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Pxe", cd, "Usb", "Hdd", "UefiHttp"],
-        "HttpBootUri": if uri.is_empty() { Value::Null } else { json!(uri) },
-    });
-    if !config.quirks.no_override_mode {
-        body["Boot"]["BootSourceOverrideMode"] = json!(board.boot.mode);
-        body["Boot"]["BootSourceOverrideMode@Redfish.AllowableValues"] = json!(["UEFI"]);
-    }
+    boot::add_to_system(&mut body, &board.boot, &config.quirks);
     drop(board);
     if config.quirks.media_under_system {
         body["VirtualMedia"] = link(&media_path(machine));

@@ -2,6 +2,7 @@
 //! the count of stale reads.
 
 pub(crate) mod accounts;
+mod boot;
 mod computer;
 pub(crate) mod expand;
 mod plain;
@@ -54,7 +55,7 @@ pub(crate) fn methods(machine: &Machine, segments: &[&str]) -> &'static str {
     match segments {
         ["SessionService", "Sessions"] => "GET, HEAD, POST",
         ["SessionService", "Sessions", _] => "GET, HEAD, DELETE",
-        ["Systems", "1"] => "GET, HEAD, PATCH",
+        ["Systems", "1"] | ["Systems", "1", "Settings"] => "GET, HEAD, PATCH",
         [parent, "1", "VirtualMedia", _] if *parent == media_parent(machine) => "GET, HEAD, PATCH",
         _ => "GET, HEAD",
     }

@@ -81,6 +81,7 @@ fn state(machine: &Machine) -> Value {
         "macs": config.macs,
         "power": board.power,
         "boot_override": board.boot,
+        "pending_boot_override": board.pending_boot,
         "slots": board.slots,
         "boots": board.boots,
         "last_source": board.last_source,

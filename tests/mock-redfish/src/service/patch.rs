@@ -31,6 +31,7 @@ pub(crate) async fn patch(machine: &Machine, asked: &Asked, segments: &[&str]) -
     };
     match segments {
         ["Systems", "1"] => system(machine, &body, &current),
+        ["Systems", "1", "Settings"] => settings(machine, &body, &current),
         [_, "1", "VirtualMedia", slot] => match resource::slot_index(machine, slot) {
             Some(index) => slot_patch(machine, &body, &current, index).await,
             None => Reply::not_found(&asked.path),
@@ -81,6 +82,9 @@ fn system(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Repl
     for (name, value) in body {
         match (name.as_str(), value) {
             ("AssetTag", Value::String(text)) => asset_tag = Some(text.chars().take(64).collect::<String>()),
+            ("Boot", Value::Object(wanted)) if machine.config().quirks.boot_settings => {
+                faults.extend(wanted.keys().map(|name| unwritable(&current["Boot"], "Boot/", name)));
+            }
             ("Boot", Value::Object(wanted)) => {
                 boot_patch(machine, wanted, &current["Boot"], &mut boot, &mut faults);
             }
@@ -98,6 +102,26 @@ fn system(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Repl
         }
     });
     changed(machine, &["Systems", "1"])
+}
+
+/// The settings object: the change waits for the next start.
+fn settings(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Reply {
+    let mut faults = Vec::new();
+    let mut boot = machine.board().next_boot().clone();
+    for (name, value) in body {
+        match (name.as_str(), value) {
+            ("Boot", Value::Object(wanted)) => {
+                boot_patch(machine, wanted, &current["Boot"], &mut boot, &mut faults);
+            }
+            ("Boot", other) => faults.push(wrong_type(name, other)),
+            _ => faults.push(unwritable(current, "", name)),
+        }
+    }
+    if !faults.is_empty() {
+        return Reply::errors(400, &faults);
+    }
+    machine.change(|board| board.pending_boot = Some(boot));
+    changed(machine, &["Systems", "1", "Settings"])
 }
 
 fn boot_patch(

@@ -101,6 +101,7 @@ fn shapes() -> Vec<(&'static str, fn(&mut MachineConfig))> {
             let q = &mut machine.quirks;
             (q.single_slot, q.force_on_only) = (true, true);
         }),
+        ("boot settings object", |machine| machine.quirks.boot_settings = true),
         ("no modes, no $expand", |machine| {
             (machine.quirks.no_override_mode, machine.quirks.no_expand) = (true, true);
         }),
@@ -125,7 +126,10 @@ async fn put_to_use(client: &Client<'_>) {
     let login = json!({"UserName": "admin", "Password": "password"});
     client.change("POST", "/redfish/v1/SessionService/Sessions", login).await;
     let boot = json!({"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd", "HttpBootUri": "http://10.0.0.5/a.efi"});
-    client.change("PATCH", "/redfish/v1/Systems/1", json!({"AssetTag": "rack 7", "Boot": boot})).await;
+    let settings =
+        if quirks.boot_settings { "/redfish/v1/Systems/1/Settings" } else { "/redfish/v1/Systems/1" };
+    client.change("PATCH", settings, json!({"Boot": boot})).await;
+    client.change("PATCH", "/redfish/v1/Systems/1", json!({"AssetTag": "rack 7"})).await;
 }
 
 #[tokio::test]
@@ -188,6 +192,9 @@ async fn expanded_answers_are_what_their_types_say() {
     }
 }
 
+/// Method, path, headers, body, and the status wanted.
+type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<Value>, u16);
+
 #[tokio::test]
 async fn every_refusal_is_an_error_of_the_standard() {
     let rack = rack(|machine| (machine.quirks.needs_if_match, machine.session_limit) = (true, 0)).await;
@@ -196,7 +203,6 @@ async fn every_refusal_is_an_error_of_the_standard() {
     let reset = format!("{system}/Actions/ComputerSystem.Reset");
     let insert = "/redfish/v1/Managers/1/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia";
     let sessions = "/redfish/v1/SessionService/Sessions";
-    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<Value>, u16);
     let table: &[Row<'_>] = &[
         ("GET", "/redfish/v1/Nowhere", &[], None, 404),
         ("DELETE", system, &[], None, 405),

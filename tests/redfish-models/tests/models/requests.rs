@@ -67,6 +67,7 @@ fn shapes() -> Vec<Shape> {
         ("media under the system", |machine| machine.quirks.media_under_system = true),
         ("TransferProtocolType needed", |machine| machine.quirks.needs_transfer_protocol = true),
         ("If-Match needed", |machine| machine.quirks.needs_if_match = true),
+        ("boot settings object", |machine| machine.quirks.boot_settings = true),
         ("no sessions, no modes", |machine| {
             (machine.quirks.no_sessions, machine.quirks.no_override_mode) = (true, true);
         }),
