@@ -52,7 +52,7 @@ async fn a_job_boots_on_every_bmc_that_deviates() {
         ("ForceOn only", |q| q.force_on_only = true),
         ("boot settings object", |q| q.boot_settings = true),
         ("boot settings object and UsbCd", |q| (q.boot_settings, q.usb_cd_target) = (true, true)),
-        ("no $expand", |q| q.no_expand = true),
+        ("$expand", |q| q.expands = true),
     ];
     for (name, deviate) in table {
         let mut machine = machine();

@@ -190,8 +190,9 @@ pub struct Quirks {
     /// The boot override is changed in a settings object and applied at the next start; the system itself neither
     /// takes it nor lists what it may be (Nokia, iDRAC10).
     pub boot_settings: bool,
-    /// `$expand` is unknown.
-    pub no_expand: bool,
+    /// `$expand` is understood, as by most newer BMCs. What is expanded is served by the request for what it is
+    /// expanded in, so faults armed for its own path do not show there.
+    pub expands: bool,
 }
 
 /// What a BMC powers.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use mock_redfish::{Quirks, Rack, RackConfig};
+use mock_redfish::{Rack, RackConfig};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::Client;
@@ -12,7 +12,9 @@ const ROOT: &str = "/redfish/v1/";
 const MEDIA: &str = "/redfish/v1/Managers/1/VirtualMedia";
 
 async fn one() -> (Rack, Client) {
-    let rack = Rack::start(RackConfig::sim(1)).await.unwrap();
+    let mut config = RackConfig::sim(1);
+    config.machines[0].quirks.expands = true;
+    let rack = Rack::start(config).await.unwrap();
     let client = Client::new(rack.machine(0));
     (rack, client)
 }
@@ -82,9 +84,7 @@ async fn what_the_root_says_of_expand_is_true() {
     let write = client.patch("/redfish/v1/Systems/1?$expand=.", json!({"AssetTag": "a"})).await;
     assert_eq!((write.status.as_u16(), write.message_id()), (400, "QueryNotSupportedOnOperation"));
 
-    let mut config = RackConfig::sim(1);
-    config.machines[0].quirks = Quirks { no_expand: true, ..Quirks::default() };
-    let rack = Rack::start(config).await.unwrap();
+    let rack = Rack::start(RackConfig::sim(1)).await.unwrap();
     let client = Client::new(rack.machine(0));
     let says = client.get(ROOT).await.body["ProtocolFeaturesSupported"]["ExpandQuery"].clone();
     assert_eq!(says, json!({"ExpandAll": false, "Levels": false, "Links": false, "NoLinks": false}));

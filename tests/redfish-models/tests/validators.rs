@@ -143,7 +143,7 @@ async fn the_service_validator_finds_nothing_but_the_old_place_of_the_drives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_validator_finds_nothing_at_all_on_a_newer_bmc_with_tasks() {
     let rack = rack(|machine| {
-        machine.quirks.media_under_system = true;
+        (machine.quirks.media_under_system, machine.quirks.expands) = (true, true);
         machine.timing = Timing { tasks: true, ..Timing::default() };
     })
     .await;
@@ -164,7 +164,7 @@ async fn the_service_validator_finds_nothing_on_a_bmc_with_every_deviation_that_
     let rack = rack(|machine| {
         let q = &mut machine.quirks;
         (q.single_slot, q.media_under_system, q.media_by_patch) = (true, true, true);
-        (q.no_override_mode, q.force_on_only, q.no_expand, q.weak_etags) = (true, true, true, true);
+        (q.no_override_mode, q.force_on_only, q.weak_etags) = (true, true, true);
         q.boot_settings = true;
     })
     .await;
@@ -189,7 +189,7 @@ async fn the_service_validator_does_find_faults() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_protocol_validator_finds_nothing() {
-    let rack = rack(|_| {}).await;
+    let rack = rack(|machine| machine.quirks.expands = true).await;
     let arguments =
         ["--no-cert-check", "--avoid-http-redirect", "--report-dir", "reports", "--report-type", "tsv"];
     let said = run("rf_protocol_validator", rack.machine(0), &arguments).await;

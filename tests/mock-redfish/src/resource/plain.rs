@@ -37,7 +37,7 @@ const SCHEMAS: &[(&str, &[&str])] = &[
 
 pub(super) fn root(machine: &Machine) -> Value {
     let config = machine.config();
-    let expands = !config.quirks.no_expand;
+    let expands = config.quirks.expands;
     let mut expand = json!({"ExpandAll": expands, "Levels": expands, "Links": expands, "NoLinks": expands});
     if expands {
         expand["MaxLevels"] = json!(MOST_LEVELS);

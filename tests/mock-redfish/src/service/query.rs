@@ -22,7 +22,7 @@ impl Parameters {
             let Some(part) = part.strip_prefix('$').or_else(|| part.strip_prefix("%24")) else { continue };
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let reads = method == Method::GET || method == Method::HEAD;
-            if name != "expand" || machine.config().quirks.no_expand {
+            if name != "expand" || !machine.config().quirks.expands {
                 let text = format!("The query parameter '${name}' is not supported.");
                 let message = Message::new("QueryParameterUnsupported", text).args(&[name]);
                 return Err(Reply::error(501, message));

@@ -102,8 +102,8 @@ fn shapes() -> Vec<(&'static str, fn(&mut MachineConfig))> {
             (q.single_slot, q.force_on_only) = (true, true);
         }),
         ("boot settings object", |machine| machine.quirks.boot_settings = true),
-        ("no modes, no $expand", |machine| {
-            (machine.quirks.no_override_mode, machine.quirks.no_expand) = (true, true);
+        ("no modes, $expand", |machine| {
+            (machine.quirks.no_override_mode, machine.quirks.expands) = (true, true);
         }),
         ("TransferProtocolType needed, Inserted refused", |machine| {
             let q = &mut machine.quirks;
@@ -181,7 +181,7 @@ async fn what_a_boot_leaves_is_what_its_type_says() {
 
 #[tokio::test]
 async fn expanded_answers_are_what_their_types_say() {
-    let rack = rack(|_| {}).await;
+    let rack = rack(|machine| machine.quirks.expands = true).await;
     let client = Client::new(rack.machine(0));
     put_to_use(&client).await;
     for (path, _) in client.walk().await {
@@ -197,7 +197,10 @@ type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<Value>, u16);
 
 #[tokio::test]
 async fn every_refusal_is_an_error_of_the_standard() {
-    let rack = rack(|machine| (machine.quirks.needs_if_match, machine.session_limit) = (true, 0)).await;
+    let rack = rack(|machine| {
+        (machine.quirks.needs_if_match, machine.quirks.expands, machine.session_limit) = (true, true, 0);
+    })
+    .await;
     let client = Client::new(rack.machine(0));
     let system = "/redfish/v1/Systems/1";
     let reset = format!("{system}/Actions/ComputerSystem.Reset");

@@ -71,8 +71,8 @@ fn shapes() -> Vec<Shape> {
         ("no sessions, no modes", |machine| {
             (machine.quirks.no_sessions, machine.quirks.no_override_mode) = (true, true);
         }),
-        ("ForceOn only, no $expand", |machine| {
-            (machine.quirks.force_on_only, machine.quirks.no_expand) = (true, true);
+        ("ForceOn only, $expand", |machine| {
+            (machine.quirks.force_on_only, machine.quirks.expands) = (true, true);
         }),
         ("tasks", |machine| machine.timing = Timing { tasks: true, ..Timing::default() }),
     ]
