@@ -1,4 +1,4 @@
-//! The clients that people use: skopeo and podman, against a registry on loopback. Skipped where they are not installed.
+//! The clients that people use: skopeo, podman and oras, against a registry on loopback.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions: a helper that cannot go on ends its test
 
@@ -22,12 +22,21 @@ use serde_json::{Value, json};
 /// Longest run of one client call.
 const CALL_TIME: Duration = Duration::from_secs(120);
 
-fn installed(program: &str) -> bool {
-    let found = std::process::Command::new(program).arg("version").output().is_ok(); // even when it knows no such word
-    if !found {
-        eprintln!("skipped: {program} is not installed");
+/// Where `cargo xtask test` puts programs that the host's release has not packaged.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/slipway/tools/usr/bin");
+
+/// The program as it is to be called; a test without its program fails, and says what to install.
+fn program(name: &str) -> String {
+    let kept = format!("{TOOLS}/{name}");
+    for candidate in [kept.as_str(), name] {
+        // Even a program that knows no such word is there.
+        if std::process::Command::new(candidate).arg("version").output().is_ok() {
+            return candidate.to_owned();
+        }
     }
-    found
+    panic!(
+        "{name} is needed: apt-get install {name}; `cargo xtask setup` does it, and keeps what this release lacks in {TOOLS}"
+    );
 }
 
 /// Runs a client to its good end; what it printed.
@@ -100,9 +109,7 @@ fn image_at(rig: &Rig, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn skopeo_copies_an_image_in_between_and_out_unchanged() {
-    if !installed("skopeo") {
-        return;
-    }
+    program("skopeo");
     let rig = rig().await;
     let folder = tempfile::tempdir().unwrap();
     let (digest, large) = layout(&folder.path().join("in"));
@@ -143,9 +150,7 @@ async fn skopeo_copies_an_image_in_between_and_out_unchanged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn oras_pushes_attaches_discovers_copies_and_pulls_artifacts() {
-    if !installed("oras") {
-        return;
-    }
+    let oras = program("oras");
     let rig = rig().await;
     let folder = tempfile::tempdir().unwrap();
     let content: Vec<u8> =
@@ -158,30 +163,30 @@ async fn oras_pushes_attaches_discovers_copies_and_pulls_artifacts() {
     let (plain, loose) = ("--plain-http", "--disable-path-validation");
     let piece = format!("{}:application/zstd", file.display());
     let kind = "--artifact-type=application/vnd.slipway.rootfs";
-    run("oras", &[&"push", &plain, &loose, &kind, &there, &piece]).await;
+    run(&oras, &[&"push", &plain, &loose, &kind, &there, &piece]).await;
     let found = rig.registry.resolve("os/rootfs", "1").await.unwrap().unwrap();
     assert_eq!(found.artifact_type.as_deref(), Some("application/vnd.slipway.rootfs"));
     assert_eq!(found.layers[0].media_type, "application/zstd");
     assert_eq!(found.layers[0].digest, sha256(&content));
 
     let bill = format!("{}:application/spdx+json", folder.path().join("sbom.json").display());
-    run("oras", &[&"attach", &plain, &loose, &"--artifact-type=application/spdx", &there, &bill]).await;
-    let seen = run("oras", &[&"discover", &plain, &"--format=json", &there]).await;
+    run(&oras, &[&"attach", &plain, &loose, &"--artifact-type=application/spdx", &there, &bill]).await;
+    let seen = run(&oras, &[&"discover", &plain, &"--format=json", &there]).await;
     let seen: Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["manifests"][0]["artifactType"], "application/spdx", "{seen}");
-    let tags = run("oras", &[&"repo", &"tags", &plain, &at("os/rootfs")]).await;
+    let tags = run(&oras, &[&"repo", &"tags", &plain, &at("os/rootfs")]).await;
     assert_eq!(tags.trim(), "1", "attaching leaves no tag behind");
-    run("oras", &[&"tag", &plain, &there, &"2"]).await;
+    run(&oras, &[&"tag", &plain, &there, &"2"]).await;
 
-    run("oras", &[&"cp", &"--recursive", &"--from-plain-http", &"--to-plain-http", &there, &copy]).await;
+    run(&oras, &[&"cp", &"--recursive", &"--from-plain-http", &"--to-plain-http", &there, &copy]).await;
     let out = folder.path().join("out");
-    run("oras", &[&"pull", &plain, &"--allow-path-traversal", &"--output", &out, &copy]).await;
+    run(&oras, &[&"pull", &plain, &"--allow-path-traversal", &"--output", &out, &copy]).await;
     std::fs::write(&file, b"changed, so that the pull must have written it").unwrap();
-    run("oras", &[&"pull", &plain, &"--allow-path-traversal", &"--output", &out, &copy]).await;
+    run(&oras, &[&"pull", &plain, &"--allow-path-traversal", &"--output", &out, &copy]).await;
     assert!(std::fs::read(&file).unwrap() == content);
-    let seen = run("oras", &[&"repo", &"ls", &plain, &rig.address.to_string()]).await;
+    let seen = run(&oras, &[&"repo", &"ls", &plain, &rig.address.to_string()]).await;
     assert_eq!(seen.lines().collect::<Vec<_>>(), ["mirror/rootfs", "os/rootfs"]);
-    run("oras", &[&"manifest", &"delete", &plain, &"--force", &there]).await;
+    run(&oras, &[&"manifest", &"delete", &plain, &"--force", &there]).await;
     assert_eq!(rig.registry.resolve("os/rootfs", "2").await.unwrap(), None, "its other tag went with it");
 }
 
@@ -270,9 +275,7 @@ async fn pushes_and_pulls(rig: &Rig) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn podman_pushes_and_pulls_with_a_login_and_not_with_a_wrong_one() {
-    if !installed("podman") {
-        return;
-    }
+    program("podman");
     let rig = registry_support::rig_with(options(), Arc::new(Site)).await;
     pushes_and_pulls(&rig).await;
     let wrong = Podman::new(&rig, "ci", "guess");
@@ -284,9 +287,7 @@ async fn podman_pushes_and_pulls_with_a_login_and_not_with_a_wrong_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn podman_pushes_and_pulls_with_tokens_and_anybody_may_pull() {
-    if !installed("podman") {
-        return;
-    }
+    program("podman");
     let rig = rig_with_realm(Arc::new(Site)).await;
     pushes_and_pulls(&rig).await;
     let nobody = Podman::new(&rig, "", "");
@@ -302,9 +303,7 @@ async fn podman_pushes_and_pulls_with_tokens_and_anybody_may_pull() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_registry_takes_an_image_by_digest_alone_without_a_login() {
-    if !installed("skopeo") {
-        return;
-    }
+    program("skopeo");
     let rig = registry_support::rig_with(options(), Arc::new(Open)).await;
     let folder = tempfile::tempdir().unwrap();
     let (digest, _) = layout(folder.path());

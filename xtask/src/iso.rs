@@ -38,6 +38,8 @@ pub fn assemble(rootfs: &Path, netboot: &Path, iso: &Path) -> Result<()> {
     ] {
         link_or_copy(&netboot.join(from), &tree.join(to))?;
     }
+    // `slipway doctor` shows it.
+    fs::write(tree.join("slipway/version"), format!("{}\n", env!("CARGO_PKG_VERSION")))?;
     fs::write(tree.join("slipway/trust"), vec![b'\n'; usize::try_from(TRUST_SIZE)?])?;
     fs::File::create(tree.join("slipway/task.img"))?.set_len(TASK_SIZE)?;
 

@@ -21,6 +21,7 @@ mod redfish_tools;
 mod run;
 mod stage;
 mod test;
+mod tools;
 
 use clap::{Parser, Subcommand};
 
@@ -52,7 +53,10 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     std::env::set_current_dir(cache::repository())?;
     match cli.chore {
-        Chore::Setup => packages::ensure(packages::EVERYTHING),
+        Chore::Setup => {
+            packages::ensure(packages::EVERYTHING)?;
+            tools::ensure()
+        }
         Chore::MaintenanceIso => {
             packages::ensure(packages::EVERYTHING)?;
             maintenance::build().map(|built| println!("{}", built.iso.display()))

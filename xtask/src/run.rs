@@ -46,6 +46,12 @@ impl Run {
         self
     }
 
+    /// The folder that the child runs in.
+    pub fn folder(mut self, path: &std::path::Path) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
     /// Runs with output into `target/slipway/log/<name>.log`.
     pub fn quiet(mut self, name: &str) -> Result<()> {
         let folder = cache::folder("log")?;

@@ -7,6 +7,7 @@ use crate::packages;
 use crate::redfish_tools;
 use crate::run::Run;
 use crate::stage::Stages;
+use crate::tools;
 
 /// What to leave out while working; CI leaves out nothing.
 #[derive(clap::Args)]
@@ -19,7 +20,10 @@ pub struct Options {
 /// Runs it all.
 pub fn run(options: &Options) -> Result<()> {
     let mut stages = Stages::default();
-    stages.run("packages", || packages::ensure(packages::EVERYTHING))?;
+    stages.run("packages", || {
+        packages::ensure(packages::EVERYTHING)?;
+        tools::ensure()
+    })?;
     stages.run("format", || Run::new("cargo").args(["fmt", "--all", "--check"]).loud())?;
     stages.run("lints", || {
         Run::new("cargo")
