@@ -230,11 +230,11 @@ mod tests {
     #[test]
     fn the_token_goes_to_the_controller_alone() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = "https://10.0.0.5:8443".parse().unwrap();
+        let url = "https://192.0.2.5:8443".parse().unwrap();
         let client = Client::new(url, &Secret::new("slw_1".to_owned()), None).unwrap();
-        assert_eq!(client.host(), "10.0.0.5:8443");
+        assert_eq!(client.host(), "192.0.2.5:8443");
         assert!(client.url("/v2/a/blobs/uploads/1").is_ok());
-        assert!(client.url("https://example.org/v2/").is_err());
+        assert!(client.url("https://www.example.com/v2/").is_err());
         assert!(!format!("{client:?}").contains("slw_1"));
     }
 }

@@ -222,7 +222,7 @@ impl Faults {
 
     fn address(&mut self, field: &str, text: &str) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
-            self.add(format!("{field} is {text:?}; give an IP address and port, such as 10.0.0.5:8443"));
+            self.add(format!("{field} is {text:?}; give an IP address and port, such as 192.0.2.5:8443"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
     }
@@ -281,7 +281,7 @@ impl Faults {
                 Some(prefix) => parsed.push(prefix),
                 None => {
                     self.add(format!(
-                        "{field} holds {text:?}; give an address or prefix, such as 10.0.0.0/8"
+                        "{field} holds {text:?}; give an address or prefix, such as 192.0.2.0/24"
                     ));
                 }
             }

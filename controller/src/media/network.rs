@@ -141,7 +141,7 @@ fn addressing(n: usize, link: &HostLink, ntp: &[String]) -> Result<String, Netwo
     let mut prefixes = Vec::new();
     for text in &link.addresses {
         let parsed = parse_prefix(text);
-        check(parsed.is_some(), n, "addresses", text, "an address with prefix length, such as 10.0.0.5/24")?;
+        check(parsed.is_some(), n, "addresses", text, "an address with prefix length, such as 192.0.2.5/24")?;
         prefixes.extend(parsed);
     }
     let mut out = String::from("[Network]\n");

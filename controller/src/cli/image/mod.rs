@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn a_name_is_in_this_registry_and_has_no_digest() {
-        let host = "10.0.0.5:8443";
+        let host = "192.0.2.5:8443";
         assert_eq!(name("images/debian:trixie", host).unwrap().repository, "images/debian");
-        assert_eq!(name("10.0.0.5:8443/images/debian", host).unwrap().tag, None);
+        assert_eq!(name("192.0.2.5:8443/images/debian", host).unwrap().tag, None);
         let digest = format!("images/debian@sha256:{}", "0".repeat(64));
         for (text, says) in [
             ("docker.io/debian", "leave the registry out"),

@@ -87,7 +87,7 @@ fn members(bond: &Bond, path: &str, faults: &mut Faults) {
 }
 
 fn prefixed(text_: &str, path: &str, faults: &mut Faults) {
-    let message = "write an address with its prefix length, such as 10.0.0.5/24";
+    let message = "write an address with its prefix length, such as 192.0.2.5/24";
     let parts = text_.split_once('/').filter(|(address, prefix)| {
         (2..=45).contains(&address.len())
             && text::address(address)
