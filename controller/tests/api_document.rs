@@ -161,6 +161,20 @@ async fn every_answer_is_as_the_document_says() {
     go("GET", "/machines/{serial}/power", &["S1"], "", None).await;
     go("POST", "/machines/{serial}/power", &["S1"], "", Some(json!({ "power": "on" }))).await;
 
+    go("GET", "/site", &[], "", None).await;
+    let machines = vec![mock_redfish::MachineConfig::sim("tls")];
+    let rack = mock_redfish::RackConfig { tls: true, machines, ..Default::default() };
+    let rack = mock_redfish::Rack::start(rack).await.unwrap();
+    let url = rack.machine(0).base_url();
+    let shown = go("POST", "/bmc-certificate", &[], "", Some(json!({ "url": url }))).await;
+    go("POST", "/bmc-certificate", &[], "", Some(json!({ "url": "https://127.0.0.1:1" }))).await;
+    let behind = json!({ "serial": "T1", "bmc": { "url": url, "user": "admin", "password": "password" } });
+    go("POST", "/machines", &[], "", Some(behind)).await;
+    let pin = json!({ "certificate_sha256": shown.body["sha256"] });
+    go("POST", "/machines/{serial}/pin", &["T1"], "", Some(pin.clone())).await;
+    go("POST", "/machines/{serial}/pin", &["S1"], "", Some(pin)).await;
+    go("DELETE", "/machines/{serial}", &["T1"], "", None).await;
+
     let callback = json!({ "url": "http://127.0.0.1:9/hook", "kinds": ["job.*"] });
     let made = go("POST", "/callbacks", &[], "", Some(callback.clone())).await;
     let callback_id = made.body["id"].as_str().unwrap().to_owned();

@@ -56,3 +56,31 @@ fn a_wrong_word_is_answered_with_the_right_ones() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("a similar subcommand exists: 'submit'"), "{text}");
 }
+
+#[test]
+fn a_wrong_command_line_is_64_and_asking_for_help_is_0() {
+    let code = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_slipway")).args(args).output().unwrap();
+        output.status.code().unwrap()
+    };
+    for wrong in [&["job", "sumbit"][..], &["job"], &["job", "watch"], &["machine", "list", "--loud"], &[]] {
+        assert_eq!(code(wrong), 64, "{wrong:?}");
+    }
+    for right in [&["--help"][..], &["job", "--help"], &["help", "job"], &["--version"]] {
+        assert_eq!(code(right), 0, "{right:?}");
+    }
+}
+
+#[test]
+fn the_book_has_the_same_exit_codes_as_the_help() {
+    let help = help(&[]);
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let book = include_str!("../../docs/operations.md");
+    let mut seen = 0;
+    for line in codes.lines().filter(|line| !line.is_empty()) {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(book.contains(&format!("| {code} | {meaning} |")), "docs/operations.md lacks: {line}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+}

@@ -55,7 +55,23 @@ async fn a_fresh_start_answers_and_says_what_is_missing() {
     assert_eq!(status, 503);
     assert!(body.contains("cargo xtask maintenance-iso") && body.contains(r#""store":"ok""#), "{body}");
     assert!(body.contains(r#""registry":"ok""#), "{body}");
-    let (status, _, body) = get("/metrics").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn numbers_are_for_whoever_has_a_token() {
+    let state = tempfile::tempdir().unwrap();
+    let server = start(state.path()).await;
+    let client = client(state.path());
+    let get = async |token: &str| {
+        let request = client.get(format!("{}/metrics", server.api_url)).bearer_auth(token);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let (status, body) = get("slw_wrong").await;
+    assert_eq!(status, 401);
+    assert!(body.contains("auth.token") && !body.contains("slipway_http"), "{body}");
+    let (status, body) = get(&admin_token(state.path())).await;
     assert_eq!(status, 200);
     assert!(body.contains("slipway_http_requests_total{"), "{body}");
     server.stop().await;

@@ -71,6 +71,8 @@ pub async fn people(
     // On record before anything happens: what cannot be recorded is not done.
     let asked = entry.clone();
     store::on(state.workflow.store(), move |store| store.audit(asked)).await?;
+    // For handlers that put more on record than that they were called.
+    request.extensions_mut().insert(entry.clone());
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;
     let done = AuditEntry {

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::job_view::hide_media;
 use super::shapes;
 use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret};
-use crate::redfish::Power;
+use crate::redfish::{Fingerprint, Power};
 use crate::store::{self, Added, MachineFilter, Removed, Updated};
 
 /// Body of `POST /machines` and `PUT /machines/{serial}`.
@@ -93,10 +93,7 @@ impl MachineBody {
             ));
         }
         let tls = match self.bmc.certificate_sha256 {
-            Some(pin) if pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                BmcTls::Pinned(pin.to_lowercase())
-            }
-            Some(_) => return Err(ApiError::bad_request("bmc.certificate_sha256 is 64 hex digits")),
+            Some(pin) => BmcTls::Pinned(pin_of(&pin, "bmc.certificate_sha256")?),
             None => BmcTls::Verify,
         };
         let machine = Machine {
@@ -125,10 +122,18 @@ impl MachineBody {
     }
 }
 
+/// A certificate's SHA-256 in whatever form people paste it, as 64 lower-case hex digits.
+pub fn pin_of(text: &str, field: &str) -> Result<String, ApiError> {
+    let read: Fingerprint =
+        text.parse().map_err(|error| ApiError::bad_request(format!("{field}: {error}")))?;
+    Ok(read.to_string())
+}
+
 /// Longest serial, in bytes.
 const SERIAL_MAX: usize = 128;
 
-fn unknown(serial: &str) -> ApiError {
+/// No such machine.
+pub fn unknown(serial: &str) -> ApiError {
     ApiError::new(
         "machine.unknown",
         format!("no machine has serial {serial:?}; add it with `slipway machine add`"),
@@ -140,7 +145,8 @@ fn taken(serial: &str) -> ApiError {
     ApiError::new("machine.exists", message)
 }
 
-async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
+/// The machine with this serial.
+pub async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
     let wanted = serial.to_owned();
     store::on(state.workflow.store(), move |store| store.machine_by_serial(&wanted))
         .await?
@@ -357,7 +363,7 @@ pub async fn set_power(
 }
 
 /// A machine as the API shows it. There is no password in a [`Machine`] to leak.
-fn view(machine: &Machine, active_job: Option<&str>) -> Value {
+pub fn view(machine: &Machine, active_job: Option<&str>) -> Value {
     let mut view = json!(machine);
     if let Some(job) = active_job {
         view["active_job"] = json!(job);

@@ -15,10 +15,13 @@ mod events;
 mod job_view;
 mod jobs;
 mod machines;
+mod metrics;
 mod schema;
 mod shapes;
+mod site;
 mod status_webhook;
 mod tokens;
+mod trust;
 
 use std::sync::Arc;
 
@@ -30,9 +33,11 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::fetch::AddressRules;
 use crate::workflow::Workflow;
 
 pub use error::ApiError;
+pub use site::{AskRoom, MediumFacts, Room, SiteFacts};
 
 /// Largest request body in bytes; checked before anything is parsed.
 pub const BODY_MAX: usize = 4 << 20;
@@ -42,20 +47,30 @@ pub const BODY_MAX: usize = 4 << 20;
 pub struct ApiState {
     /// The jobs, and through them the store and the clock.
     pub workflow: Arc<Workflow>,
+    /// Where a look at a BMC's certificate may go.
+    outgoing: Arc<AddressRules>,
+    /// How the site is set up.
+    site: Arc<SiteFacts>,
+    /// How much room is left.
+    room: AskRoom,
     /// Who tried wrong tokens lately.
     guard: Arc<auth::Guard>,
 }
 
-/// Every route below `/api/v1`.
-pub fn router(workflow: Arc<Workflow>) -> Router {
-    let state = ApiState { workflow, guard: Arc::new(auth::Guard::default()) };
+/// Every route below `/api/v1`, and `/metrics`. `outgoing` judges where a look at a BMC's certificate may go.
+pub fn router(workflow: Arc<Workflow>, outgoing: AddressRules, site: SiteFacts, room: AskRoom) -> Router {
+    let guard = Arc::new(auth::Guard::default());
+    let state = ApiState { workflow, outgoing: Arc::new(outgoing), site: Arc::new(site), room, guard };
     let (people, document) = people().split_for_parts();
-    let people = people.layer(middleware::from_fn_with_state(state.clone(), auth::people));
+    let with_token = middleware::from_fn_with_state(state.clone(), auth::people);
+    let people = people.layer(with_token.clone());
+    let numbers = Router::new().route("/metrics", get(metrics::show)).layer(with_token);
     let (open, more) = open().split_for_parts();
     let document = Arc::new(whole(document, more));
     let open = open.route("/openapi.json", get(document::show)).layer(Extension(document));
     Router::new()
         .nest("/api/v1", people.merge(open).fallback(error::no_such_path))
+        .merge(numbers)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(error::shape))
         .with_state(state)
@@ -84,8 +99,11 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(machines::add, machines::list))
         .routes(routes!(machines::show, machines::replace, machines::remove))
         .routes(routes!(machines::release))
+        .routes(routes!(trust::look))
+        .routes(routes!(trust::pin))
         .routes(routes!(machines::probe))
         .routes(routes!(machines::power, machines::set_power))
+        .routes(routes!(site::show))
         .routes(routes!(callbacks::create, callbacks::list))
         .routes(routes!(callbacks::show, callbacks::replace, callbacks::remove))
         .routes(routes!(callbacks::rotate))

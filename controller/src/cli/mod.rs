@@ -10,6 +10,7 @@
 
 mod client;
 mod connection;
+mod doctor;
 mod image;
 mod job;
 mod machine;
@@ -26,9 +27,18 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+/// What every command ends with; docs/operations.md has the same.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done; of a watched job: it succeeded
+   1  refused or not possible; of a watched job: it failed; of checks: something is wrong
+   2  the watched job was cancelled
+   3  nobody can tell how the watched job ended
+  64  the command line itself is wrong";
+
 /// Slipway provisions bare metal through BMC virtual media, without PXE.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "slipway", version, about, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +59,10 @@ enum Command {
     Recipe(recipe::Command),
     /// Make and revoke API tokens
     Token(token::Options),
+    /// Find out what is off: asks everything that a job would need, changes nothing
+    ///
+    /// Exit code: 0 nothing is wrong (a warning may be), 1 something is.
+    Doctor(doctor::Options),
     /// Build task media by hand, and look at them.
     #[command(subcommand)]
     Media(media::Command),
@@ -63,6 +77,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Image(options) => wait(image::run(options)),
         Command::Recipe(command) => recipe::run(command),
         Command::Token(options) => wait(token::run(options)),
+        Command::Doctor(options) => wait(doctor::run(options)),
         Command::Media(command) => media::run(command),
     }
 }

@@ -62,6 +62,14 @@ const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr:
 const METADATA_V6: [Ipv6Addr; 1] = [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
 
 impl AddressRules {
+    /// All of loopback, for those who allow it.
+    pub fn loopback() -> [Prefix; 2] {
+        [
+            Prefix { address: Ipv4Addr::new(127, 0, 0, 0).into(), bits: 8 },
+            Prefix { address: Ipv6Addr::LOCALHOST.into(), bits: 128 },
+        ]
+    }
+
     /// The kind of a refused address; none when requests may go there.
     pub fn refuses(&self, address: IpAddr) -> Option<&'static str> {
         let address = plain(address);
@@ -157,6 +165,10 @@ mod tests {
             ("fe80::2", true),
             ("::1", true),
         ] {
+            assert_eq!(rules.refuses(text.parse().unwrap()).is_some(), refused, "{text}");
+        }
+        let rules = AddressRules { allow: AddressRules::loopback().to_vec() };
+        for (text, refused) in [("127.9.9.9", false), ("::1", false), ("::2", false), ("169.254.1.1", true)] {
             assert_eq!(rules.refuses(text.parse().unwrap()).is_some(), refused, "{text}");
         }
         for wrong in ["", "10.0.0.0/33", "x/8", "10.0.0.0/-1", "::/129"] {

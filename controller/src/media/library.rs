@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::directory::{DirectoryError, Extent, Volume};
 
+/// Where a medium says which version of Slipway it was built from.
+pub const VERSION_FILE: &str = "slipway/version";
+/// Longest version that is read.
+const VERSION_MAX: u64 = 64;
 /// Bytes hashed per read.
 const HASH_CHUNK: usize = 1 << 20;
 
@@ -21,6 +26,8 @@ pub struct MaintenanceMedium {
     pub path: PathBuf,
     /// Its length in bytes.
     pub len: u64,
+    /// What it says it was built from, in [`VERSION_FILE`]; older ones do not say.
+    pub version: Option<String>,
     /// SHA-256 of the whole file as it lies on disk.
     pub sha256: [u8; 32],
     /// Where [`TRUST_FILE`] lies.
@@ -110,9 +117,26 @@ impl MaintenanceMedium {
                 return Err(LibraryError::Reserved { path, file: name, found: extent.len, wanted: *wanted });
             }
         }
+        let version = volume.find(&file, VERSION_FILE).ok().and_then(|extent| version(&file, extent));
         let sha256 = hash(&mut file).map_err(read)?;
-        Ok(Self { len, sha256, trust: reserved[0].2, task: reserved[1].2, file: Arc::new(file), path })
+        Ok(Self {
+            len,
+            version,
+            sha256,
+            trust: reserved[0].2,
+            task: reserved[1].2,
+            file: Arc::new(file),
+            path,
+        })
     }
+}
+
+/// Printable text, or nothing: whoever made the medium wrote it.
+fn version(file: &File, extent: Extent) -> Option<String> {
+    let mut bytes = vec![0; usize::try_from(extent.len.min(VERSION_MAX)).ok()?];
+    file.read_exact_at(&mut bytes, extent.offset).ok()?;
+    let text = String::from_utf8(bytes).ok()?.trim().to_owned();
+    (!text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())).then_some(text)
 }
 
 fn hash(file: &mut File) -> io::Result<[u8; 32]> {
@@ -137,6 +161,7 @@ pub(super) mod tests {
         let files = Files::from([
             ("boot/vmlinuz".to_owned(), (0..100_000_u32).flat_map(u32::to_le_bytes).collect()),
             ("slipway/trust".to_owned(), vec![b'\n'; trust]),
+            ("slipway/version".to_owned(), b"1.2.3\n".to_vec()),
             ("slipway/task.img".to_owned(), vec![0; task]),
         ]);
         let bytes = iso::image(label, &files, "2026-01-01T00:00:00Z".parse().unwrap(), 64 << 20).unwrap();
@@ -155,6 +180,7 @@ pub(super) mod tests {
         let at = usize::try_from(medium.trust.offset).unwrap();
         assert_eq!(bytes[at..at + 4096], [b'\n'; 4096]);
         assert_eq!(medium.task.len, 12 << 20);
+        assert_eq!(medium.version.as_deref(), Some("1.2.3"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub enum BmcError {
     },
     /// Its certificate is not the pinned one, or not valid.
     #[error(
-        "BMC {endpoint} shows a certificate that is not trusted: {found}; re-pin it if the BMC was replaced"
+        "BMC {endpoint} shows a certificate that is not trusted: {found}; if the BMC was replaced, run `slipway machine repin`"
     )]
     Certificate {
         /// scheme://host:port

@@ -5,13 +5,14 @@
 //!         ├▶ media ────┤─▶ change, task ─▶ session ─▶ http ─▶ the BMC
 //!         ├▶ boot ─────┤                                └▶ origin, gate, tls
 //!         └▶ power ────┘
-//! pure: wire, view, classify, payload, profile, origin
+//! pure: wire, view, classify, payload, profile, origin, certificate
 //! ```
 //! Every change is: ask, then look until it shows.
 
 mod address;
 mod bmc;
 mod boot;
+mod certificate;
 mod change;
 mod classify;
 mod client;
@@ -32,7 +33,8 @@ mod wire;
 
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
 pub use bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
+pub use certificate::Certificate;
 pub use client::RedfishBmc;
 pub use error::BmcError;
 pub use profile::Waits;
-pub use tls::fetch_fingerprint;
+pub use tls::{fetch_fingerprint, look_at_certificate};

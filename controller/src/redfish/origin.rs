@@ -16,7 +16,7 @@ pub fn origin_of(url: &str) -> Result<Url, BmcError> {
         reason: reason.into(),
     };
     let Ok(parsed_url) = &parsed else {
-        return Err(wrong("it is no URL; write it like https://10.0.0.7"));
+        return Err(wrong("it is no URL; write it like https://192.0.2.7"));
     };
     if !matches!(parsed_url.scheme(), "http" | "https") || parsed_url.host_str().is_none() {
         return Err(wrong("it must be https:// (or http://) and a host"));

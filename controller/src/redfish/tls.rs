@@ -4,7 +4,8 @@
 //! the SHA-256 of the certificate seen when the machine was added. The pin replaces names and dates, never the
 //! proof that the peer holds the key: handshake signatures are always checked.
 
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,17 +18,23 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::address::Fingerprint;
+use super::certificate::Certificate;
 use super::error::BmcError;
 use super::origin::{broken, origin_of, shown};
 
 /// For the whole of one look at a certificate.
 const LOOK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Reads the fingerprint of the certificate a BMC shows, sending it nothing else: for trust on first use.
+/// Says of what kind an address is that nothing may be sent to; none when it may.
+pub type Refuses<'a> = &'a (dyn Fn(IpAddr) -> Option<&'static str> + Sync);
+
+/// Looks at the certificate a BMC shows, sending it nothing but the beginning of a handshake: for trust on first
+/// use. `refuses` judges every address that the name means, and the connection goes to those very addresses.
 ///
 /// # Errors
-/// `Address` for an URL that is not HTTPS; `Unreachable` when there is no TLS server there.
-pub async fn fetch_fingerprint(url: &str) -> Result<Fingerprint, BmcError> {
+/// `Address` for an URL that is not HTTPS or leads where nothing may go; `Unreachable` when there is no TLS server
+/// there.
+pub async fn look_at_certificate(url: &str, refuses: Refuses<'_>) -> Result<Certificate, BmcError> {
     let origin = origin_of(url)?;
     if origin.scheme() != "https" {
         return Err(BmcError::Address {
@@ -35,38 +42,63 @@ pub async fn fetch_fingerprint(url: &str) -> Result<Fingerprint, BmcError> {
             reason: "only https:// has a certificate to pin".into(),
         });
     }
-    let looked = tokio::time::timeout(LOOK_DEADLINE, look(&origin));
+    let looked = tokio::time::timeout(LOOK_DEADLINE, look(&origin, refuses));
     looked.await.unwrap_or_else(|_| Err(broken(&origin, "no certificate within 30 s")))
 }
 
-async fn look(origin: &Url) -> Result<Fingerprint, BmcError> {
+/// The fingerprint of the certificate at an address that is believed to be a BMC's already.
+///
+/// # Errors
+/// As [`look_at_certificate`].
+pub async fn fetch_fingerprint(url: &str) -> Result<Fingerprint, BmcError> {
+    look_at_certificate(url, &|_| None).await.map(|shown| shown.sha256)
+}
+
+async fn look(origin: &Url, refuses: Refuses<'_>) -> Result<Certificate, BmcError> {
     let host = origin.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = origin.port_or_known_default().unwrap_or(443);
     let name = ServerName::try_from(host.clone()).map_err(|source| broken(origin, source))?;
     let seen = Seen::default();
     let config = pinned_config(None, seen.clone())?;
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|source| broken(origin, source))?;
+    let resolved = tokio::net::lookup_host((host.as_str(), port)).await;
+    let addresses: Vec<SocketAddr> = resolved.map_err(|source| broken(origin, source))?.collect();
+    for address in &addresses {
+        if let Some(kind) = refuses(address.ip()) {
+            let reason =
+                format!("it is at {} ({kind}); list it in allow_outgoing if that is meant", address.ip());
+            return Err(BmcError::Address { url: shown(origin), reason });
+        }
+    }
+    let tcp = TcpStream::connect(&addresses[..]).await.map_err(|source| broken(origin, source))?;
     // The verifier refuses every certificate, so that the handshake ends as soon as it was shown.
     let ended = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.err();
-    match (seen.get(), ended) {
-        (Some(found), _) => Ok(found),
+    match (seen.take(), ended) {
+        (Some(der), _) => Ok(Certificate::read(&der)),
         (None, Some(source)) => Err(broken(origin, source)),
         (None, None) => Err(broken(origin, "the handshake ended without a certificate")),
     }
 }
 
-/// The certificate a peer showed last, for error texts.
+/// The certificate a peer showed last: for error texts, and for whoever may pin it.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<Option<Fingerprint>>>);
+pub struct Seen(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
 impl Seen {
-    /// What was shown, if anything was.
+    /// The fingerprint of what was shown, if anything was.
     pub fn get(&self) -> Option<Fingerprint> {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.held().as_deref().map(fingerprint)
     }
 
-    fn set(&self, found: Fingerprint) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found);
+    fn take(&self) -> Option<CertificateDer<'static>> {
+        self.held().take()
+    }
+
+    fn set(&self, shown: &CertificateDer<'_>) {
+        *self.held() = Some(shown.clone().into_owned());
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<CertificateDer<'static>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,9 +136,8 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let found = fingerprint(end_entity);
-        self.seen.set(found);
-        if self.wanted == Some(found) {
+        self.seen.set(end_entity);
+        if self.wanted == Some(fingerprint(end_entity)) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

@@ -1,4 +1,5 @@
-//! `/healthz` (the process answers), `/readyz` (everything a job needs answers), `/metrics`.
+//! `/healthz` (the process answers) and `/readyz` (everything a job needs answers). No token is needed: load balancers
+//! have none, and neither says more than whether the controller works.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +11,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
-
-use crate::telemetry;
 
 /// What one check may take before it counts as an answer of no.
 const CHECK_DEADLINE: Duration = Duration::from_secs(5);
@@ -26,17 +24,12 @@ pub trait Check: Send + Sync + 'static {
     async fn check(&self) -> Result<(), String>;
 }
 
-/// The three routes.
+/// The two routes.
 pub fn router(checks: Vec<Arc<dyn Check>>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(numbers))
         .route("/readyz", get(ready))
         .with_state(checks.into())
-}
-
-async fn numbers() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render())
 }
 
 async fn ready(State(checks): State<Arc<[Arc<dyn Check>]>>) -> impl IntoResponse {
@@ -92,8 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn health_and_metrics_answer_without_checks() {
+    async fn health_answers_without_checks() {
         assert_eq!(ask(vec![], "/healthz").await, (200, "ok\n".into()));
-        assert_eq!(ask(vec![], "/metrics").await.0, 200);
     }
 }

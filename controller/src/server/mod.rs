@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
+use crate::api::{AskRoom, MediumFacts, Room, SiteFacts};
 use crate::config::Config;
 use crate::fetch::{AddressRules, HttpFetch};
 use crate::media::{self, LibraryError, MaintenanceMedium, ShelfLimits, TrustError};
@@ -245,7 +246,7 @@ impl Server {
         .await?;
 
         let (stop, stopped) = watch::channel(false);
-        let router = router(&config, &workflow, &registry, &shelf);
+        let router = router(&config, &workflow, &registry, &shelf, (&api_url, &media_url))?;
         let tasks = vec![
             tokio::spawn(serve_api(api, router, stopped.clone())),
             tokio::spawn(serve_media(media, Arc::clone(&shelf), stopped.clone())),
@@ -330,13 +331,36 @@ fn address_rules(config: &Config) -> Result<AddressRules, ServerError> {
     Ok(AddressRules { allow: config.allow_outgoing.iter().map(parse).collect::<Result<_, _>>()? })
 }
 
+/// Where a look at a BMC's certificate may go: BMCs are on loopback only where machines may be.
+fn bmc_rules(config: &Config) -> Result<AddressRules, ServerError> {
+    let mut rules = address_rules(config)?;
+    if config.allow_loopback {
+        rules.allow.extend(AddressRules::loopback());
+    }
+    Ok(rules)
+}
+
 /// Everything the API listener answers.
 fn router(
     config: &Config,
     workflow: &Arc<Workflow>,
     registry: &Arc<Registry>,
     shelf: &Arc<media::Shelf>,
-) -> Router {
+    (api_url, media_url): (&str, &str),
+) -> Result<Router, ServerError> {
+    let site = SiteFacts {
+        api_url: api_url.to_owned(),
+        media_url: media_url.to_owned(),
+        allow_loopback: config.allow_loopback,
+        allow_plain_http_bmcs: config.allow_plain_http_bmcs,
+        maintenance: shelf.maintenance().map(|medium| MediumFacts {
+            version: medium.version.clone(),
+            sha256: hex::encode(medium.sha256),
+            size: medium.len,
+        }),
+    };
+    let state_dir = config.state_dir.clone();
+    let room: AskRoom = Arc::new(move || room(&state_dir));
     let checks: Vec<Arc<dyn Check>> = vec![
         Arc::new(checks::StoreCheck(Arc::clone(workflow.store()))),
         Arc::new(checks::RegistryCheck(Arc::clone(registry))),
@@ -347,8 +371,16 @@ fn router(
     let routes = Router::new()
         .merge(health::router(checks))
         .merge(registry.router(access))
-        .merge(crate::api::router(Arc::clone(workflow)));
-    request::around(routes, proxies)
+        .merge(crate::api::router(Arc::clone(workflow), bmc_rules(config)?, site, room));
+    Ok(request::around(routes, proxies))
+}
+
+/// Room on the disk of a folder.
+fn room(folder: &std::path::Path) -> Option<Room> {
+    let found = nix::sys::statvfs::statvfs(folder).ok()?;
+    #[allow(clippy::useless_conversion)] // the C types differ between platforms
+    let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
+    Some(Room { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
 }
 
 async fn serve_api(listener: listen::Listener, router: Router, stopped: watch::Receiver<bool>) {

@@ -137,18 +137,27 @@ impl World {
 
     /// A site with these machines in its rack; none is added to the controller yet.
     pub async fn with(machines: Vec<MachineConfig>) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), None, machines).await
+        Self::at(tempfile::tempdir().unwrap(), None, RackConfig { machines, ..RackConfig::default() }).await
     }
 
-    /// A site of one machine whose state folder is a filesystem of `bytes`; none where that cannot be mounted.
+    /// A site of one machine, `S1`, whose BMC speaks TLS with a certificate of its own.
+    pub async fn secure() -> Self {
+        let machines = vec![MachineConfig { serial: "S1".into(), ..MachineConfig::sim("s1") }];
+        let rack = RackConfig { tls: true, machines, ..RackConfig::default() };
+        Self::at(tempfile::tempdir().unwrap(), None, rack).await
+    }
+
+    /// A site of one machine whose state folder is a filesystem of `bytes`; none where that may not be mounted, see
+    /// [`again_in_a_namespace`].
     pub async fn small(bytes: u64) -> Option<Self> {
         let state = tempfile::tempdir().unwrap();
         let mount = Mount::new(state.path(), bytes)?;
         let machine = MachineConfig { serial: "S1".into(), ..MachineConfig::sim("s1") };
-        Some(Self::at(state, Some(mount), vec![machine]).await)
+        let rack = RackConfig { machines: vec![machine], ..RackConfig::default() };
+        Some(Self::at(state, Some(mount), rack).await)
     }
 
-    async fn at(state: tempfile::TempDir, mount: Option<Mount>, machines: Vec<MachineConfig>) -> Self {
+    async fn at(state: tempfile::TempDir, mount: Option<Mount>, rack: RackConfig) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let disc = tempfile::tempdir().unwrap();
         let config = Config::check(Fragment {
@@ -164,7 +173,7 @@ impl World {
         .unwrap();
         let server = Server::start_at(config, Pace::fast()).await.unwrap();
         let player = Arc::new(Player::default());
-        let rack = RackConfig { machines, folder: disc.path().join("rack"), ..RackConfig::default() };
+        let rack = RackConfig { folder: disc.path().join("rack"), ..rack };
         let rack = Rack::start_with_host(rack, player.clone()).await.unwrap();
         let ca = std::fs::read(state.path().join("site/ca.pem")).unwrap();
         let http = reqwest::Client::builder()
@@ -299,6 +308,28 @@ impl World {
         std::fs::write(folder.join("etc/hostname"), "x\n").unwrap();
         self.slipway(&["image", "push", folder.to_str().unwrap(), "images/debian:trixie"], "").await
     }
+}
+
+/// Set in a test that runs again in namespaces of its own.
+const AGAIN: &str = "SLIPWAY_TEST_IN_NAMESPACE";
+
+/// Runs a test of this binary once more where it may mount: as root of user and mount namespaces of its own, which
+/// takes no root. Fails where a kernel allows neither.
+pub fn again_in_a_namespace(test: &str) {
+    let remedy = "run it as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
+                  kernel.apparmor_restrict_unprivileged_userns=0)";
+    assert!(std::env::var_os(AGAIN).is_none(), "a small filesystem cannot be mounted here; {remedy}");
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(AGAIN, "1")
+        .output()
+        .expect("unshare is needed: apt-get install util-linux");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "in a namespace of its own ({remedy}):\n{text}\n{said}");
+    assert!(text.contains("1 passed"), "{test} is no test of this binary:\n{text}");
 }
 
 /// Runs a command off the test's own threads.

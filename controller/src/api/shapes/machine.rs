@@ -46,6 +46,39 @@ pub struct BmcInput {
     system: Option<String>,
 }
 
+/// Which BMC's certificate to look at.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BmcCertificateInput {
+    /// `https://address[:port]`.
+    url: String,
+}
+
+/// A certificate as a BMC shows it. Only its SHA-256 is a fact; the rest is what it claims.
+#[derive(ToSchema)]
+pub struct BmcCertificate {
+    url: String,
+    /// Of the DER form, 64 hex digits: what a pin is.
+    sha256: String,
+    /// Null when it cannot be read.
+    #[schema(required)]
+    subject: Option<String>,
+    #[schema(required)]
+    issuer: Option<String>,
+    #[schema(required, format = DateTime)]
+    not_before: Option<String>,
+    #[schema(required, format = DateTime)]
+    not_after: Option<String>,
+}
+
+/// The certificate to trust.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinInput {
+    /// SHA-256 of the certificate, 64 hex digits.
+    certificate_sha256: String,
+}
+
 /// How a BMC is reached.
 #[derive(ToSchema)]
 pub struct Bmc {

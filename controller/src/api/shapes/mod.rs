@@ -5,10 +5,15 @@
 mod access;
 mod job;
 mod machine;
+mod site;
 
 pub use access::{Callback, CallbackList, DeliveryList, RegistryScope, Role, Token, TokenList, Trial};
 pub use job::{EventList, Job, JobPage, LogList, Plan, Submission};
-pub use machine::{Machine, MachineInput, MachinePage, PowerInput, PowerState, Probe};
+pub use machine::{
+    BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
+    PowerState, Probe,
+};
+pub use site::Site;
 
 use utoipa::ToSchema;
 

@@ -1,19 +1,18 @@
 //! `slipway machine`: the servers and the BMCs that drive them.
 
+mod add;
+mod trust;
+
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::client::{Client, path};
-use super::connection::{self, Connection};
+use super::connection::Connection;
+use super::print_json;
 use super::table::table;
-use super::{password, print_json};
-use crate::model::Secret;
 
 /// Options of `machine`.
 #[derive(Debug, Args)]
@@ -30,7 +29,7 @@ enum Command {
     ///
     /// The BMC's password is asked for, read from a pipe, or from --password-file; it is sealed in the controller's
     /// store and never shown again.
-    Add(Box<Add>),
+    Add(Box<add::Add>),
     /// List machines
     List(List),
     /// Show one machine
@@ -39,6 +38,11 @@ enum Command {
     Power(Power),
     /// Ask a machine's BMC what it is and what it can do; changes nothing
     Probe(Show),
+    /// Trust the certificate that a machine's BMC shows now
+    ///
+    /// For a BMC that was replaced, or made itself a new certificate. Both certificates are shown; on a terminal you
+    /// are asked.
+    Repin(trust::Repin),
     /// Remove a machine
     Rm(One),
     /// Free a quarantined machine, or take one out of service
@@ -58,56 +62,6 @@ struct Show {
     /// Print the API's JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-struct Add {
-    /// Change a machine that is there already: its record becomes what is given here, all of it. An empty password
-    /// keeps the stored one
-    #[arg(long)]
-    replace: bool,
-    /// The machine's serial number, as its firmware shows it to the operating system
-    serial: String,
-    /// Address of the BMC: a host name, an address, or https://address[:port]
-    #[arg(long, value_name = "ADDRESS")]
-    bmc: String,
-    /// User of the BMC
-    #[arg(long, value_name = "NAME")]
-    bmc_user: String,
-    /// File that holds the BMC's password; without it standard input is read
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// SHA-256 of the BMC's certificate (64 hex digits) to trust instead of the system's authorities; a probe
-    /// without it tells which certificate was seen
-    #[arg(long, value_name = "SHA256")]
-    pin: Option<String>,
-    /// The BMC is reached by plain http and that is meant
-    #[arg(long)]
-    plain_http: bool,
-    /// Id of the system where the BMC shows several
-    #[arg(long, value_name = "ID")]
-    system: Option<String>,
-    /// System UUID, when known
-    #[arg(long)]
-    uuid: Option<String>,
-    /// MAC address of a NIC, when known; may be repeated
-    #[arg(long = "mac", value_name = "MAC")]
-    macs: Vec<String>,
-    /// A label; may be repeated
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
-    labels: Vec<(String, String)>,
-    /// A deadline of this machine, such as booting=45m; may be repeated
-    #[arg(long = "deadline", value_name = "PHASE=DURATION", value_parser = pair)]
-    deadlines: Vec<(String, String)>,
-    /// JSON file with the network of the maintenance OS on this machine (host_network of the recipe reference)
-    #[arg(long, value_name = "FILE")]
-    host_network: Option<PathBuf>,
-    /// Base URL of media as this machine's BMC reaches it, when not the site's
-    #[arg(long, value_name = "URL")]
-    media_url: Option<String>,
-    /// Base URL of the API as this machine's host reaches it, when not the site's
-    #[arg(long, value_name = "URL")]
-    api_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -136,19 +90,11 @@ enum Wanted {
     Off,
 }
 
-/// `name=value`.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("give name=value".to_owned()),
-    }
-}
-
 /// Runs one of them.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.connection.client()?;
     match options.command {
-        Command::Add(wanted) => add(&client, &wanted).await?,
+        Command::Add(wanted) => add::run(&client, &wanted).await?,
         Command::List(wanted) => list(&client, &wanted).await?,
         Command::Show(wanted) => {
             let machine = client.get(&path(&["machines", &wanted.serial])).await?;
@@ -159,6 +105,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
             let probe = client.post(&path(&["machines", &wanted.serial, "probe"]), None).await?;
             if wanted.json { print_json(&probe)? } else { print!("{}", probed(&probe)) }
         }
+        Command::Repin(wanted) => trust::repin(&client, &wanted).await?,
         Command::Rm(wanted) => {
             client.delete(&path(&["machines", &wanted.serial])).await?;
             println!("{} is removed", wanted.serial);
@@ -169,64 +116,6 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn add(client: &Client, wanted: &Add) -> anyhow::Result<()> {
-    let url = if wanted.bmc.contains("://") { wanted.bmc.clone() } else { format!("https://{}", wanted.bmc) };
-    let whose = format!("{} at {url}", wanted.bmc_user);
-    let password = password::read(wanted.password_file.as_deref(), &whose)?;
-    if password.is_none() && !wanted.replace {
-        bail!("the password of {whose} is empty; type it, pipe it in, or name a file with --password-file");
-    }
-    let mut body = json!({
-        "serial": wanted.serial,
-        "bmc": {
-            "url": url,
-            "user": wanted.bmc_user,
-            "password": password.as_ref().map(Secret::expose),
-            "plain_http": wanted.plain_http,
-        },
-        "macs": wanted.macs,
-        "labels": wanted.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        "deadlines": deadlines(&wanted.deadlines)?,
-    });
-    let optional = [
-        ("/bmc", "certificate_sha256", wanted.pin.as_ref()),
-        ("/bmc", "system", wanted.system.as_ref()),
-        ("", "uuid", wanted.uuid.as_ref()),
-        ("", "media_url", wanted.media_url.as_ref()),
-        ("", "api_url", wanted.api_url.as_ref()),
-    ];
-    for (place, name, value) in optional {
-        if let (Some(value), Some(object)) = (value, body.pointer_mut(place)) {
-            object[name] = json!(value);
-        }
-    }
-    if let Some(file) = &wanted.host_network {
-        let text = connection::read(file).with_context(|| format!("reading {}", file.display()))?;
-        body["host_network"] =
-            serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
-    }
-    if wanted.replace {
-        let path = format!("/api/v1{}", path(&["machines", &wanted.serial]));
-        client.call(Method::PUT, &path, Some(&body)).await?;
-        println!("{} is changed", wanted.serial);
-        return Ok(());
-    }
-    client.call(Method::POST, "/api/v1/machines", Some(&body)).await?;
-    println!("{} is added; see what its BMC says with `slipway machine probe {0}`", wanted.serial);
-    Ok(())
-}
-
-fn deadlines(pairs: &[(String, String)]) -> anyhow::Result<Map<String, Value>> {
-    pairs
-        .iter()
-        .map(|(phase, text)| {
-            let duration =
-                schema::size::duration(text).with_context(|| format!("--deadline {phase}={text}"))?;
-            Ok((phase.clone(), json!(duration.as_secs())))
-        })
-        .collect()
 }
 
 async fn list(client: &Client, wanted: &List) -> anyhow::Result<()> {
