@@ -121,14 +121,12 @@ fn download(url: &str) -> Result<Vec<u8>, ureq::Error> {
         .build()
         .new_agent();
     let mut bytes = Vec::new();
-    agent
-        .get(url)
-        .call()?
-        .into_body()
-        .into_with_config()
-        .limit(TASK_MEDIUM_MAX)
-        .reader()
-        .read_to_end(&mut bytes)?;
+    let response = agent.get(url).call()?;
+    // A redirection is not followed, and what comes with it is no medium.
+    if response.status() != ureq::http::StatusCode::OK {
+        return Err(ureq::Error::StatusCode(response.status().as_u16()));
+    }
+    response.into_body().into_with_config().limit(TASK_MEDIUM_MAX).reader().read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

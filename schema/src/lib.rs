@@ -16,6 +16,7 @@ pub mod layout;
 pub mod payload;
 pub mod recipe;
 pub mod reference;
+pub mod shown;
 pub mod size;
 mod strictly;
 pub mod target;

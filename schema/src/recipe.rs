@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::Environment;
 use crate::strictly::{object, objects, present, present_object, present_objects, whole};
 
 /// What to do to a machine, as the operator or CI wrote it.
@@ -83,8 +84,8 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub installer: Option<String>,
     /// Environment of the tool containers. Not for secrets.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Environment::is_unset")]
+    pub env: Environment,
     /// Step name to image reference with digest: runs that step from another image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
@@ -322,7 +323,7 @@ pub enum CloudInit {
 }
 
 /// Network of the maintenance OS, applied before anything is reported.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostNetwork {
     /// The links to configure; links not named get DHCP and RA.

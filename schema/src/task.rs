@@ -43,7 +43,7 @@ pub const ROOTFS_ARTIFACT: &str = "application/vnd.slipway.rootfs.v1";
 pub const DISK_ARTIFACT: &str = "application/vnd.slipway.disk.v1";
 
 /// `job.json`: what the host must know to check and report, besides the recipe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskJob {
     /// Version of this document, `1`.
     pub version: u32,

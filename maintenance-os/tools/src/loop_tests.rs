@@ -380,6 +380,30 @@ fn a_disk_image_is_written_fitted_to_the_disk_and_given_a_config_drive() {
     assert!(bytes[usize::try_from(MIB).unwrap()..end] == image[usize::try_from(MIB).unwrap()..end]);
 }
 
+#[test]
+fn a_disk_image_without_config_drive_has_its_backup_table_at_the_end_and_room_for_growpart() {
+    let disk = LoopDisk::new(200 * MIB);
+    mess_small(&disk);
+    let registry = TinyRegistry::start();
+    let folder =
+        provision(&disk, &whole_disk_recipe(false), &registry.job(ImageKind::Disk, &[&disk_image()]));
+    let handoff = Handoff::read(folder.path()).unwrap();
+    partition::run(&handoff, &mut ProcessRunner).unwrap();
+    image::run(&handoff, &mut ProcessRunner).unwrap();
+    let check = sh(&format!("sgdisk --verify {}", disk.device));
+    assert!(check.contains("No problems found"), "{check}");
+    // The backup header is the disk's very last sector, and the last usable one has moved with it.
+    let bytes = fs::read(&disk.file).unwrap();
+    assert_eq!(&bytes[bytes.len() - 512..][..8], b"EFI PART");
+    let last_usable = u64::from_le_bytes(bytes[512 + 48..][..8].try_into().unwrap());
+    assert_eq!(last_usable, bytes.len() as u64 / 512 - 34);
+    // What growpart does in the new system: the last partition takes what is behind it.
+    sh(&format!("sgdisk --delete=2 --new=2:9M:0 {} >/dev/null", disk.device));
+    let grown = sh(&format!(r"sgdisk --info=2 {} | sed -n 's/^Last sector: \([0-9]*\).*/\1/p'", disk.device));
+    // sgdisk ends on a whole MiB.
+    assert!(grown.trim().parse::<u64>().unwrap() + 2048 > last_usable, "{grown} of {last_usable}");
+}
+
 fn mess_small(disk: &LoopDisk) {
     sh(&format!("sgdisk --new=1:0:+20M --typecode=1:ef00 {0} >/dev/null; partx --update {0}", disk.device));
 }

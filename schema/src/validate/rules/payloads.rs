@@ -1,5 +1,7 @@
 //! Rules for the documents a recipe carries: spelling, size, base64, XML. Their content is never quoted.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Faults, text};
@@ -96,10 +98,12 @@ pub(super) fn fetched(path: &str, bytes: &[u8], faults: &mut Faults) {
 
 /// Whether an answer file is XML that can be read without harm.
 fn well_formed(bytes: &[u8]) -> Result<(), (&'static str, String)> {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(("xml.encoding", "the answer file is not UTF-8: save it as UTF-8".to_owned()));
+    let Some(text) = decoded(bytes) else {
+        let message =
+            "the answer file is neither UTF-8 nor UTF-16 with a byte order mark: save it as one of them";
+        return Err(("xml.encoding", message.to_owned()));
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if namespaces(text) > XML_NAMESPACES_MAX || crowded(text) {
         let message = format!(
             "the answer file is not read: at most {XML_ATTRIBUTES_MAX} attributes in one tag and {XML_NAMESPACES_MAX} namespaces in all are"
@@ -120,6 +124,20 @@ fn well_formed(bytes: &[u8]) -> Result<(), (&'static str, String)> {
                 format!("the answer file is not well-formed XML (line {}, column {})", at.row, at.col);
             Err(("xml.malformed", message))
         }
+    }
+}
+
+/// The text of an XML file: Windows tools save UTF-8 or UTF-16, and of the latter the byte order mark says which.
+fn decoded(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let read = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let text: Result<String, _> = char::decode_utf16(units).collect();
+        text.ok().filter(|_| bytes.len() % 2 == 0).map(Cow::Owned)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => read(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => read(u16::from_be_bytes),
+        _ => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
     }
 }
 
@@ -159,4 +177,26 @@ fn crowded(text: &str) -> bool {
         rest = rest.get(length..).unwrap_or_default();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_files_are_read_in_every_encoding_that_windows_tools_save() {
+        let text = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-16\"?><a b=\"\u{fc}\u{1f600}\"/>";
+        let wide = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let (little, big) = (wide(u16::to_le_bytes), wide(u16::to_be_bytes));
+        for bytes in [text.as_bytes(), text.trim_start_matches('\u{feff}').as_bytes(), &little, &big] {
+            assert_eq!(well_formed(bytes), Ok(()), "{:?}", &bytes[..4]);
+        }
+        let lone_surrogate = [0xff, 0xfe, 0x00, 0xd8, b'<', 0];
+        for bytes in [&little[2..], &big[2..], &little[..little.len() - 1], &lone_surrogate, b"\xff\xff"] {
+            let code = well_formed(bytes).unwrap_err().0;
+            assert!(matches!(code, "xml.encoding" | "xml.malformed"), "{code}");
+        }
+        assert_eq!(well_formed(&little[..little.len() - 1]).unwrap_err().0, "xml.encoding");
+        assert_eq!(well_formed(&little[..20]).unwrap_err().0, "xml.malformed");
+    }
 }
