@@ -132,7 +132,7 @@ fn decoded(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let read = |unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         let text: Result<String, _> = char::decode_utf16(units).collect();
-        text.ok().filter(|_| bytes.len() % 2 == 0).map(Cow::Owned)
+        text.ok().filter(|_| bytes.len().is_multiple_of(2)).map(Cow::Owned)
     };
     match bytes {
         [0xff, 0xfe, ..] => read(u16::from_le_bytes),
