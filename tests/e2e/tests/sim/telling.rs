@@ -1,22 +1,26 @@
 //! Callbacks: what the user's own systems hear of a job, signed, in order, at least once.
 
-use e2e::sim::{Receiver, WITHIN};
+use e2e::sim::{Receiver, Site, WITHIN};
 use serde_json::json;
 
 use super::support::site;
+
+/// A job whose callbacks that receiver gets.
+async fn submit(site: &Site, receiver: &Receiver) -> String {
+    site.api()
+        .submit_with(json!({
+            "server_serial": site.serial(0), "recipe": site.recipe(), "callback_url": receiver.url(),
+        }))
+        .await
+        .unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jobs_callbacks_come_signed_and_in_order() {
     let site = site().await;
     let receiver = Receiver::start().await.unwrap();
     let secret = site.server().unwrap().workflow.callback_secret().expose().clone();
-    let id = site
-        .api()
-        .submit_with(json!({
-            "server_serial": site.serial(0), "recipe": site.recipe(), "callback_url": receiver.url(),
-        }))
-        .await
-        .unwrap();
+    let id = submit(&site, &receiver).await;
     receiver.wait("job.complete", WITHIN).await.unwrap();
     let calls = receiver.calls();
     let kinds: Vec<&str> =
@@ -43,12 +47,7 @@ async fn a_failure_is_told_with_its_unit_and_reason() {
     let site = site().await;
     let receiver = Receiver::start().await.unwrap();
     site.stage(0).script(|script| script.fails_at = Some(("partition", 4)));
-    site.api()
-        .submit_with(json!({
-            "server_serial": site.serial(0), "recipe": site.recipe(), "callback_url": receiver.url(),
-        }))
-        .await
-        .unwrap();
+    submit(&site, &receiver).await;
     let call = receiver.wait("job.failed", WITHIN).await.unwrap();
     assert_eq!(call.body["data"]["failed_step"], "partition.service", "{}", call.text);
     assert_eq!(call.body["data"]["code"], "step.failed");
@@ -60,13 +59,7 @@ async fn a_receiver_that_was_out_of_order_gets_everything_later_in_order() {
     let mut site = site().await;
     let receiver = Receiver::start().await.unwrap();
     receiver.refuse(1);
-    let id = site
-        .api()
-        .submit_with(json!({
-            "server_serial": site.serial(0), "recipe": site.recipe(), "callback_url": receiver.url(),
-        }))
-        .await
-        .unwrap();
+    let id = submit(&site, &receiver).await;
     site.api().wait_complete(&id).await.unwrap();
     assert!(receiver.calls().is_empty(), "what comes later was sent before what comes first");
     // What is still to be sent survives the controller.
