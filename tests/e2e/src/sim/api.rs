@@ -50,12 +50,17 @@ impl Answer {
 impl Api {
     /// A caller of the API at `base` that trusts the authority `ca` and nothing else.
     pub fn new(base: &str, ca: &[u8], token: &str) -> Result<Self> {
+        // Controllers are killed under it: a kept connection would be a dead one.
+        Self::keeping(base, ca, token, 0)
+    }
+
+    /// The same for a controller that lives: up to `idle` connections are kept for the next request.
+    pub fn keeping(base: &str, ca: &[u8], token: &str, idle: usize) -> Result<Self> {
         let http = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(ca)?])
             .timeout(DEADLINE)
             .no_proxy()
-            // Controllers are killed under it: a kept connection would be a dead one.
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(idle)
             .build()?;
         Ok(Self { http, base: base.to_owned(), token: token.to_owned() })
     }

@@ -1,82 +1,62 @@
-//! How much the controller needs for many jobs at once: seconds, and memory of its own process.
+//! How much the controller needs for many jobs at once: seconds, processor time and memory of its own process.
 //!
 //! ```text
-//!   sim-load [--jobs 200]
-//!     ├─ child: the controller alone (its memory is what is measured)
+//!   sim-load --slipway target/release/slipway [--jobs 200]
+//!     ├─ child: the real `slipway serve`, alone in its process: what is measured
 //!     └─ here: rack, hosts, API calls ─▶ one JSON object on stdout; exit 1 when a job or a state is missing
 //! ```
 //! Most jobs succeed; of twenty one fails and is held, one is cancelled, so that every state is visited.
 #![allow(clippy::print_stdout)] // its output is for xtask
 
+mod process;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use controller::config::Config;
-use controller::server::Server;
 use e2e::sim::{
-    Api, Moment, PASSWORD, Playbook, SimHost, description, fast, fragment, linux_recipe, maintenance_iso,
-    push_image,
+    Api, Moment, PASSWORD, Playbook, SimHost, description, linux_recipe, maintenance_iso, push_image,
 };
 use mock_redfish::{MachineConfig, Rack, RackConfig};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinSet;
 
-/// Word that makes this program the controller.
-const CHILD: &str = "controller";
+use crate::process::Controller;
+
 /// Jobs, when nobody says.
 const JOBS: usize = 200;
+/// From how many jobs on every fate, and so every state, is among them.
+const ALL_FATES: usize = 20;
 /// Longest a run may take.
 const WITHIN: Duration = Duration::from_secs(600);
-/// Between two looks at memory and jobs.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks at a job. Two hundred watchers are part of the load, but not its point.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Connections that all watchers share.
+const WATCHERS: usize = 16;
 
 fn main() -> Result<()> {
     // An error only says that a provider is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Runtime::new()?;
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [CHILD, state] => runtime.block_on(controller(Path::new(state))),
-        [] => runtime.block_on(load(JOBS)),
-        ["--jobs", jobs] => runtime.block_on(load(jobs.parse().context("--jobs is a number")?)),
-        _ => bail!("usage: sim-load [--jobs 200]"),
-    }
+    let (slipway, jobs) = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--slipway", slipway] => (PathBuf::from(slipway), JOBS),
+        ["--slipway", slipway, "--jobs", jobs] => {
+            (PathBuf::from(slipway), jobs.parse().context("--jobs is a number")?)
+        }
+        _ => bail!("usage: sim-load --slipway PROGRAM [--jobs {JOBS}]"),
+    };
+    tokio::runtime::Runtime::new()?.block_on(load(&slipway, jobs))
 }
 
-/// The controller, until standard input ends.
-async fn controller(state: &Path) -> Result<()> {
-    let config = Config::check(fragment(state))?;
-    let server = Server::start_at(config, fast()).await?;
-    println!("{}", server.api_url);
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    server.stop().await;
-    Ok(())
-}
-
-async fn load(jobs: usize) -> Result<()> {
+async fn load(slipway: &Path, jobs: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state");
     std::fs::create_dir_all(state.join("media"))?;
     maintenance_iso(&state.join("media/maintenance.iso"))?;
-    let mut child = tokio::process::Command::new(std::env::current_exe()?)
-        .arg(CHILD)
-        .arg(&state)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let pid = child.id().context("the controller has ended")?;
-    let stdout = child.stdout.take().context("no stdout")?;
-    let url = BufReader::new(stdout).lines().next_line().await?.context("the controller did not start")?;
-    let ca = std::fs::read(state.join("site/ca.pem"))?;
-    let token = std::fs::read_to_string(state.join("admin.token"))?;
-    let api = Api::new(&url, &ca, token.trim())?;
+    let serve = Controller::start(slipway, &state, &folder.path().join("controller.log"))?;
+    let api = serve.api(&state, WATCHERS)?;
 
     let playbook = Arc::new(Playbook::default());
     let machines = (0..jobs)
@@ -90,9 +70,8 @@ async fn load(jobs: usize) -> Result<()> {
         ensure!(answer.status == 201, "adding a machine: {} {}", answer.status, answer.text);
     }
     push_image(&api, "images/debian", "trixie", b"a root filesystem").await?;
-    let idle = memory(pid)?["VmRSS"];
 
-    let begun = Instant::now();
+    let (idle, idle_cpu, begun) = (serve.status()?, serve.cpu_seconds()?, Instant::now());
     let mut running = JoinSet::new();
     for (n, machine) in rack.machines().iter().enumerate() {
         let (api, playbook, serial) = (api.clone(), Arc::clone(&playbook), machine.config().serial.clone());
@@ -105,8 +84,8 @@ async fn load(jobs: usize) -> Result<()> {
         visited.extend(states(&job));
         *outcomes.entry(job["status"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    let peak = memory(pid)?["VmHWM"];
+    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), serve.cpu_seconds()? - idle_cpu);
+    let after = serve.status()?;
     let missing: Vec<&str> = controller::model::state::every_state()
         .iter()
         .map(controller::model::JobState::name)
@@ -114,18 +93,19 @@ async fn load(jobs: usize) -> Result<()> {
         .collect();
     let result = json!({
         "jobs": jobs,
-        "seconds": (seconds * 100.0).round() / 100.0,
-        "controller_idle_rss_mib": idle / 1024,
-        "controller_peak_rss_mib": peak / 1024,
+        "seconds": seconds,
+        "controller_cpu_seconds": cpu,
+        "controller_idle_rss_kib": idle["VmRSS"],
+        "controller_peak_rss_kib": after["VmHWM"],
+        "controller_rss_after_kib": after["VmRSS"],
+        "controller_threads_after": after["Threads"],
         "outcomes": outcomes,
         "states_visited": visited,
         "states_missing": missing,
     });
     println!("{result:#}");
-    drop(child.stdin.take());
-    child.wait().await?;
     rack.shutdown().await;
-    ensure!(missing.is_empty() || jobs < 20, "some states were not visited: {missing:?}");
+    ensure!(missing.is_empty() || jobs < ALL_FATES, "some states were not visited: {missing:?}");
     Ok(())
 }
 
@@ -192,7 +172,7 @@ async fn wait(api: &Api, id: &str, is: impl Fn(&Value) -> bool) -> Result<Value>
             return Ok(job);
         }
         ensure!(Instant::now() < end, "job {id} takes too long: {job:#}");
-        tokio::time::sleep(LOOK_EVERY * 5).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -207,16 +187,4 @@ fn states(job: &Value) -> BTreeSet<String> {
         })
         .map(str::to_owned)
         .collect()
-}
-
-/// Memory of a process in KiB, by the kernel's names.
-fn memory(pid: u32) -> Result<BTreeMap<String, u64>> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    Ok(status
-        .lines()
-        .filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_owned(), value.trim().strip_suffix(" kB")?.trim().parse().ok()?))
-        })
-        .collect())
 }
