@@ -1,18 +1,18 @@
 //! `cargo xtask demo`: a controller, a mock BMC with a real virtual machine behind it, and one recipe from POST to
 //! the greeting of the installed system. Everything on screen is the product's own CLI.
 
-use std::fs::{self, File};
-use std::net::TcpListener;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cache;
 use crate::packages;
 use crate::run::Run;
+use crate::service::{Service, free_port};
+use crate::site::Site;
 use crate::stage::Stages;
 use crate::{maintenance, os_image};
 
@@ -24,40 +24,11 @@ const REFERENCE: &str = "images/debian:trixie";
 const RECIPE: &str = "recipes/linux-debian.json";
 /// How long the new system may take to its login prompt on a slow host without KVM.
 const GREETING_WITHIN: Duration = Duration::from_secs(15 * 60);
-const READY_WITHIN: Duration = Duration::from_secs(60);
-
-/// A process that ends with this one.
-struct Service(Child);
-
-impl Service {
-    fn start(program: &Path, args: &[&str], log: &Path) -> Result<Self> {
-        let log = File::create(log)?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Where the demo keeps what it makes, for whoever wants to look afterwards.
 struct Places {
-    state: PathBuf,
+    folder: PathBuf,
     rack: PathBuf,
-    api_port: u16,
-    media_port: u16,
     bmc_port: u16,
 }
 
@@ -76,12 +47,12 @@ pub fn run() -> Result<()> {
     let bin = cache::cargo_target().join("debug");
     let places = places()?;
     let rack = start_rack(&bin, &places)?;
-    let controller = start_controller(&bin, &places, &built.iso)?;
-    let cli = Cli { program: bin.join("slipway"), places: &places };
+    let cli = Site::new(&bin.join("slipway"), &places.folder.join("state"))?;
+    let controller = start_controller(&cli, &built.iso)?;
 
     stages
         .run("push the image", || cli.run(&["image", "push", &os_image.display().to_string(), REFERENCE]))?;
-    let password = places.state.join("demo-bmc-password");
+    let password = cli.state.join("demo-bmc-password");
     fs::write(&password, BMC_PASSWORD)?;
     let bmc = format!("http://127.0.0.1:{}", places.bmc_port);
     cli.run(&[
@@ -98,11 +69,7 @@ pub fn run() -> Result<()> {
     ])?;
     let outcome = stages.run("the job", || cli.run(&["job", "submit", SERIAL, RECIPE, "--watch"]));
     if let Err(error) = outcome {
-        bail!(
-            "{error:#}\nLook at {} and {}",
-            places.state.join("controller.log").display(),
-            console(&places).display()
-        );
+        bail!("{error:#}\nLook at {} and {}", cli.log().display(), console(&places).display());
     }
     let greeting = stages.run("first boot to login prompt", || greeting(&places))?;
     println!("\nThe installed machine's own console:\n");
@@ -115,7 +82,7 @@ pub fn run() -> Result<()> {
     println!(
         "\nFrom nothing to a login prompt in {:.0} s. Left to look at: {}",
         begun.elapsed().as_secs_f64(),
-        places.state.display()
+        places.folder.display()
     );
     drop((rack, controller));
     Ok(())
@@ -124,11 +91,9 @@ pub fn run() -> Result<()> {
 fn places() -> Result<Places> {
     let folder = cache::folder("demo")?;
     fs::remove_dir_all(&folder)?;
-    let (state, rack) = (folder.join("state"), folder.join("rack"));
-    fs::create_dir_all(&state)?;
+    let rack = folder.join("rack");
     fs::create_dir_all(&rack)?;
-    let port = || -> Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
-    Ok(Places { state, rack, api_port: port()?, media_port: port()?, bmc_port: port()? })
+    Ok(Places { folder, rack, bmc_port: free_port()? })
 }
 
 fn start_rack(bin: &Path, places: &Places) -> Result<Service> {
@@ -141,84 +106,21 @@ fn start_rack(bin: &Path, places: &Places) -> Result<Service> {
     );
     let file = places.rack.join("rack.toml");
     fs::write(&file, config)?;
-    let file = file.display().to_string();
-    let service = Service::start(&bin.join("mock-redfish"), &[&file], &places.rack.join("mock.log"))?;
-    listening(places.bmc_port, &places.rack.join("mock.log"))?;
-    Ok(service)
+    let args = [file.display().to_string()];
+    Service::start(&bin.join("mock-redfish"), &args, &places.rack.join("mock.log"), places.bmc_port)
 }
 
-fn start_controller(bin: &Path, places: &Places, iso: &Path) -> Result<Service> {
-    let args = [
-        "serve".to_owned(),
-        format!("--state-dir={}", places.state.display()),
-        format!("--api-listen=127.0.0.1:{}", places.api_port),
-        format!("--media-listen=127.0.0.1:{}", places.media_port),
+fn start_controller(site: &Site, iso: &Path) -> Result<Service> {
+    site.serve(&[
         // QEMU's user network shows this host's loopback to the guest as 10.0.2.2.
-        format!("--api-url=https://10.0.2.2:{}", places.api_port),
-        format!("--media-url=http://127.0.0.1:{}", places.media_port),
+        format!("--api-url=https://10.0.2.2:{}", site.api_port),
+        format!("--media-url=http://127.0.0.1:{}", site.media_port),
         "--api-name=127.0.0.1".to_owned(),
         "--api-name=10.0.2.2".to_owned(),
         "--allow-loopback".to_owned(),
         "--allow-plain-http-bmcs".to_owned(),
         format!("--maintenance-iso={}", iso.display()),
-    ];
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let log = places.state.join("controller.log");
-    let service = Service::start(&bin.join("slipway"), &args, &log)?;
-    listening(places.api_port, &log)?;
-    Ok(service)
-}
-
-fn listening(port: u16, log: &Path) -> Result<()> {
-    let end = Instant::now() + READY_WITHIN;
-    while Instant::now() < end {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    bail!(
-        "nothing listens on port {port}; {} says:\n{}",
-        log.display(),
-        fs::read_to_string(log).unwrap_or_default()
-    )
-}
-
-/// The product's CLI, as an operator on the controller's host has it.
-struct Cli<'a> {
-    program: PathBuf,
-    places: &'a Places,
-}
-
-impl Cli<'_> {
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(args)
-            .env("SLIPWAY_URL", format!("https://127.0.0.1:{}", self.places.api_port))
-            .env("SLIPWAY_TOKEN_FILE", self.places.state.join("admin.token"))
-            .env("SLIPWAY_CA", self.places.state.join("site/ca.pem"))
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Result<()> {
-        println!("$ slipway {}", args.join(" "));
-        let status = self.command(args).status()?;
-        ensure!(status.success(), "slipway {} ended with {status}", args.join(" "));
-        Ok(())
-    }
-
-    fn json(&self, args: &[&str]) -> Result<Value> {
-        let output = self.command(args).output()?;
-        ensure!(
-            output.status.success(),
-            "slipway {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
+    ])
 }
 
 fn console(places: &Places) -> PathBuf {
@@ -251,7 +153,7 @@ fn greeting(places: &Places) -> Result<String> {
 }
 
 /// Phases and steps with what each took, from the job's events.
-fn timeline(cli: &Cli<'_>) -> Result<()> {
+fn timeline(cli: &Site) -> Result<()> {
     let jobs = cli.json(&["job", "list", "--json", "--limit", "1"])?;
     let id = jobs["jobs"][0]["job_id"]
         .as_str()

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use crate::cache;
 use crate::run::Run;
 
-const TRIPLE: &str = "x86_64-unknown-linux-musl";
+/// What they are built for.
+pub const TRIPLE: &str = "x86_64-unknown-linux-musl";
 
 /// Where the two binaries are.
 pub struct HostBinaries {

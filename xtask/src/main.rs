@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)] // a program for a terminal
 
 mod base;
+mod bench;
 mod cache;
 mod demo;
 mod hostbin;
@@ -19,6 +20,8 @@ mod packages;
 mod recipe_docs;
 mod redfish_tools;
 mod run;
+mod service;
+mod site;
 mod stage;
 mod test;
 mod tools;
@@ -45,6 +48,8 @@ enum Chore {
     Docs,
     /// Install a Debian on a virtual machine behind a mock BMC, from nothing to its login prompt.
     Demo,
+    /// Measure what the project claims, each figure beside the program it is compared with.
+    Bench(bench::Options),
     /// Install what is missing and run every test: format, lints, unit, in-process and whole-machine.
     Test(test::Options),
 }
@@ -69,6 +74,7 @@ fn main() -> anyhow::Result<()> {
             let schema = std::fs::read_to_string("schema/recipe.schema.json")?;
             Ok(std::fs::write("docs/recipes.md", recipe_docs::page(&schema)?)?)
         }
+        Chore::Bench(options) => bench::run(&options),
         Chore::Demo => demo::run(),
         Chore::Test(options) => test::run(&options),
     }

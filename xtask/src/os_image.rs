@@ -48,7 +48,7 @@ pub fn build() -> Result<PathBuf> {
         return Ok(tar);
     }
     cache::forget_others(&folder, "debian", &key)?;
-    println!("building the Debian {SUITE} image to install (about two minutes) …");
+    eprintln!("building the Debian {SUITE} image to install (about two minutes) …");
     let part = folder.join("part.tar.zst");
     sudo("mmdebstrap")
         .args(["--variant=minbase", &format!("--include={}", packages.join(",")), "--customize-hook"])

@@ -34,6 +34,7 @@ pub const EVERYTHING: &[(&str, &str)] = &[
     ("musl-tools", "static dispatcher and tools"),
     ("zstd", "image tests"),
     ("curl", "benchmarks"),
+    ("tar", "benchmarks"),
     ("gcc", "SQLite"),
     ("ca-certificates", "Debian mirrors over TLS"),
     ("uidmap", "podman"),
@@ -45,9 +46,9 @@ pub fn ensure(wanted: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("Missing distribution packages, to be installed with apt-get:");
+    eprintln!("Missing distribution packages, to be installed with apt-get:");
     for (name, purpose) in &missing {
-        println!("  {name:<20} {purpose}");
+        eprintln!("  {name:<20} {purpose}");
     }
     if !Run::new("apt-get").arg("--version").succeeds() {
         let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
@@ -63,7 +64,7 @@ pub fn ensure(wanted: &[(&str, &str)]) -> Result<()> {
     // A host whose qemu-utils comes from backports can take the rest of QEMU only from there.
     let release = Run::new("sh").args(["-c", ". /etc/os-release; echo $VERSION_CODENAME"]).text()?;
     let suite = format!("{release}-backports");
-    println!("Not installable from {release} alone; trying with {suite}.");
+    eprintln!("Not installable from {release} alone; trying with {suite}.");
     let source = format!("deb http://deb.debian.org/debian {suite} main");
     sudo("sh")
         .args(["-c", &format!("echo '{source}' > /etc/apt/sources.list.d/slipway-backports.list")])

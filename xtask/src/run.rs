@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -50,6 +51,18 @@ impl Run {
     pub fn folder(mut self, path: &std::path::Path) -> Self {
         self.command.current_dir(path);
         self
+    }
+
+    /// The command line, for people.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Runs and returns what it printed, with the seconds from its start to its end.
+    pub fn timed(self) -> Result<(String, f64)> {
+        let began = Instant::now();
+        let text = self.text()?;
+        Ok((text, began.elapsed().as_secs_f64()))
     }
 
     /// Runs with output into `target/slipway/log/<name>.log`.

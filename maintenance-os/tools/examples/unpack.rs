@@ -1,6 +1,7 @@
 //! Unpacks an image of a registry into a folder, through the very code of `image-linux`, and prints bytes,
-//! seconds and peak memory. For `cargo xtask bench` and for looking into an image by hand:
-//! `unpack http://127.0.0.1:5000 REPOSITORY sha256:… FOLDER` (the token is read from `SLIPWAY_TOKEN`).
+//! seconds and peak memory. For `cargo xtask bench image-linux` and for looking into an image by hand:
+//! `unpack https://127.0.0.1:8443 REPOSITORY sha256:… FOLDER`. The token is read from the file that
+//! `SLIPWAY_TOKEN_FILE` names; of an https registry the authority, from the one that `SLIPWAY_CA` names.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -25,8 +26,9 @@ fn main() -> anyhow::Result<()> {
         digest: digest.clone(),
         kind: ImageKind::Container,
     };
-    let token = std::env::var("SLIPWAY_TOKEN").unwrap_or_default();
-    let registry = Registry::new(&image, Token::new(&token), None, None)?;
+    let token = named_by("SLIPWAY_TOKEN_FILE")?.unwrap_or_default();
+    let authority = named_by("SLIPWAY_CA")?;
+    let registry = Registry::new(&image, Token::new(token.trim()), authority.as_deref(), None)?;
     let began = Instant::now();
     let manifest = registry.manifest(digest)?;
     let mut progress = Progress::new("image-linux", Path::new("/nonexistent"));
@@ -37,4 +39,11 @@ fn main() -> anyhow::Result<()> {
     let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or("VmHWM: unknown");
     writeln!(std::io::stdout(), "{} bytes stored, {seconds:.3} s, {peak}", manifest.stored())?;
     Ok(())
+}
+
+/// What is in the file that a variable names.
+fn named_by(variable: &str) -> anyhow::Result<Option<String>> {
+    let Some(path) = std::env::var_os(variable) else { return Ok(None) };
+    let path = Path::new(&path);
+    std::fs::read_to_string(path).map(Some).with_context(|| format!("reading {}", path.display()))
 }

@@ -1,0 +1,46 @@
+//! The programs that are measured, built as they are shipped.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::run::Run;
+use crate::{cache, hostbin};
+
+/// Where they are.
+pub struct Programs {
+    /// The controller, `release`.
+    pub slipway: PathBuf,
+    /// Builds task media, `release`.
+    pub task_medium: PathBuf,
+    /// Plays machines to a controller, `release`.
+    pub sim_load: PathBuf,
+    /// The unpacker of `image-linux` for one folder, static and as small as on maintenance.iso.
+    pub unpack: PathBuf,
+}
+
+/// Everything that is built with `release`. One command line, so that cargo builds every dependency once.
+pub fn release() -> Result<Programs> {
+    Run::new("cargo")
+        .args(["build", "--locked", "--release", "-p", "controller", "-p", "e2e"])
+        .args(["--bin", "slipway", "--bin", "sim-load", "--example", "task_medium"])
+        .quiet("bench-release")
+        .context("building the controller")?;
+    let folder = cache::cargo_target().join("release");
+    Ok(Programs {
+        slipway: folder.join("slipway"),
+        task_medium: folder.join("examples/task_medium"),
+        sim_load: folder.join("sim-load"),
+        unpack: cache::cargo_target().join(hostbin::TRIPLE).join("host/examples/unpack"),
+    })
+}
+
+/// The same, and what runs on hosts.
+pub fn host_and_release() -> Result<Programs> {
+    Run::new("cargo")
+        .args(["build", "--locked", "--profile", "host", "--target", hostbin::TRIPLE])
+        .args(["-p", "tools", "--example", "unpack"])
+        .quiet("bench-host")
+        .context("building the unpacker")?;
+    release()
+}
