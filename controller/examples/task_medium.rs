@@ -68,6 +68,7 @@ fn inputs(recipe: &str, user_data: usize) -> anyhow::Result<TaskInputs> {
             image: None,
             heartbeat_seconds: 15,
             step_seconds: BTreeMap::new(),
+            proxy: None,
             offline: None,
         },
         host_network: recipe.host_network.clone(),
