@@ -5,6 +5,7 @@
 //! link n, plain      10-link<n>.network
 //!         with vlan  10-link<n>.network (carrier), 20-link<n>-vlan.netdev, 30-link<n>-vlan.network
 //!         with bond  10-link<n>.network (members), 15-link<n>-bond.netdev, 18-link<n>-bond.network
+//! ntp     for links that are not named: 70-ntp.network
 //! ```
 //! NICs are matched by their permanent address: a bond changes the present one, and a VLAN inherits it.
 
@@ -64,10 +65,24 @@ pub fn files(network: &HostNetwork) -> Result<BTreeMap<String, String>, NetworkE
         check(fits, 0, "ntp", server, "an address or a host name")?;
     }
     let mut files = BTreeMap::new();
+    if !network.ntp.is_empty() {
+        files.insert("70-ntp.network".to_owned(), unnamed(&network.ntp));
+    }
     for (index, link) in network.links.iter().enumerate() {
         link_files(index + 1, link, &network.ntp, &mut files)?;
     }
     Ok(files)
+}
+
+/// Links that nobody names ask DHCP as ever (units/network/80-slipway-dhcp.network), and know the time servers.
+fn unnamed(ntp: &[String]) -> String {
+    let servers = ntp.iter().fold(String::new(), |text, server| text + "NTP=" + server + "\n");
+    format!(
+        "# Slipway, links that host_network does not name\n[Match]\nType=ether infiniband\nKind=!*\n\n\
+         [Network]\nDHCP=yes\nIPv6AcceptRA=yes\nLLDP=yes\n{servers}\n\
+         [DHCPv4]\nClientIdentifier=mac\nUseHostname=no\nSendHostname=no\n\n\
+         [DHCPv6]\nUseHostname=no\nSendHostname=no\n"
+    )
 }
 
 fn link_files(
@@ -237,6 +252,21 @@ mod tests {
             r#"{"links": [{"mac": "52:54:00:AB:CD:01", "addresses": ["10.0.2.50/24", "fd00::50/64"],
                 "gateway": "10.0.2.2", "dns": ["10.0.2.3"], "mtu": 9000}], "ntp": ["10.0.2.2", "ntp.example.org"]}"#
         ));
+    }
+
+    #[test]
+    fn time_servers_reach_links_that_are_not_named_and_nothing_else_of_them_changes() {
+        let files = files(&network(r#"{"ntp": ["10.0.2.2", "ntp.example.org"]}"#)).unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["70-ntp.network"]);
+        let plain = |text: &str| {
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../units/network/80-slipway-dhcp.network");
+        let mut ours = plain(&files["70-ntp.network"]);
+        ours.retain(|line| !matches!(line.as_str(), "NTP=10.0.2.2" | "NTP=ntp.example.org"));
+        assert_eq!(ours, plain(&std::fs::read_to_string(path).unwrap()));
+        assert_eq!(files["70-ntp.network"].matches("NTP=").count(), 2);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keeps a job's secrets out of what its host says. It knows the payloads of this one job, so it finds them
 //! whatever program printed them.
 
-use schema::recipe::{Payload, Recipe};
+use schema::recipe::{HostNetwork, Payload, Recipe};
 
 /// Shorter pieces are words of every log; hiding them would hide the log.
 const SHORTEST: usize = 8;
@@ -76,6 +76,13 @@ impl Redactor {
     }
 }
 
+/// The password in the URL of a host's proxy; empty where there is none.
+pub fn proxy_password(network: Option<&HostNetwork>) -> &str {
+    let proxy = network.and_then(|network| network.proxy.as_deref());
+    let login = proxy.and_then(schema::shown::login).unwrap_or_default();
+    login.split_once(':').map_or(login, |(_, password)| password)
+}
+
 /// Every payload of a recipe.
 pub fn payloads(recipe: &Recipe) -> impl Iterator<Item = &Payload> {
     [&recipe.user_data, &recipe.meta_data, &recipe.network_config, &recipe.unattend_xml, &recipe.ks_cfg]
@@ -97,11 +104,16 @@ mod tests {
             "env": {"JOIN_KEY": "abcdef0123"},
         }))
         .unwrap();
-        let redactor = Redactor::new(&recipe, &["sls.token"]);
-        let log = "#cloud-config chpasswd ok: yes; set correct-horse; tried P@ssw0rd1 with abcdef0123 and sls.token";
+        let network: HostNetwork =
+            serde_json::from_str(r#"{"links": [], "proxy": "http://ops:battery-staple@proxy:3128"}"#)
+                .unwrap();
+        assert_eq!(proxy_password(None), "");
+        let redactor = Redactor::new(&recipe, &["sls.token", proxy_password(Some(&network))]);
+        let log = "#cloud-config chpasswd ok: yes; set correct-horse; tried P@ssw0rd1 with abcdef0123 and sls.token; \
+                   by http://ops:battery-staple@proxy:3128";
         assert_eq!(
             redactor.clean(log),
-            "#cloud-config chpasswd ok: yes; set ***; tried *** with *** and ***"
+            "#cloud-config chpasswd ok: yes; set ***; tried *** with *** and ***; by http://ops:***@proxy:3128"
         );
         assert!(!format!("{redactor:?}").contains("horse"));
     }

@@ -2,7 +2,7 @@
 
 use super::Workflow;
 use super::error::ReportError;
-use super::redact::Redactor;
+use super::redact::{self, Redactor};
 use super::tokens::{self, Presented, Purpose};
 use crate::model::Job;
 use crate::store::{self, HostLog};
@@ -77,8 +77,10 @@ impl Workflow {
         let bootstrap = tokens::bootstrap(keys, &job.id, job.attempt);
         let session =
             tokens::session(keys, &job.id, job.attempt, job.boot_nonce.as_deref().unwrap_or_default());
-        let tokens = [bootstrap.expose().as_str(), session.expose().as_str()];
-        Ok(inputs.map_or_else(Redactor::default, |inputs| Redactor::new(&inputs.recipe, &tokens)))
+        Ok(inputs.map_or_else(Redactor::default, |inputs| {
+            let proxy = redact::proxy_password(inputs.host_network.as_ref());
+            Redactor::new(&inputs.recipe, &[bootstrap.expose(), session.expose(), proxy])
+        }))
     }
 
     /// When the job's host was last heard; before it ever was, when its phase began or this controller came back.
