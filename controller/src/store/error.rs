@@ -65,6 +65,9 @@ pub enum StoreError {
         #[source]
         source: SealError,
     },
+    /// The controller stops.
+    #[error("the controller is stopping and did not finish this; ask again when it is back")]
+    Stopping,
     /// The thread that did it went away.
     #[error("a store call was interrupted; the controller is stopping or hit a fault")]
     Interrupted {

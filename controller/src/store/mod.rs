@@ -15,6 +15,7 @@ mod words;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 pub use error::StoreError;
 pub use seal::{SealError, Sealer};
@@ -156,14 +157,23 @@ pub trait Store: Send + Sync + 'static {
     fn check(&self) -> Result<()>;
 }
 
-/// Runs a store call where blocking is allowed.
+/// Calls under way at once. A store has one writer and few readers: more threads only wait for them, and each costs
+/// memory of its own.
+static CALLS: Semaphore = Semaphore::const_new(16);
+
+/// Runs a store call where blocking is allowed. Once begun it comes to its end, whoever waits for it.
 pub async fn on<T, F>(store: &Arc<dyn Store>, call: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&dyn Store) -> Result<T> + Send + 'static,
 {
     let store = Arc::clone(store);
-    match tokio::task::spawn_blocking(move || call(store.as_ref())).await {
+    let permit = CALLS.acquire().await; // never closed
+    let called = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        call(store.as_ref())
+    });
+    match called.await {
         Ok(answer) => answer,
         Err(source) => Err(StoreError::Interrupted { source }),
     }

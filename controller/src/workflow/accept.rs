@@ -221,8 +221,22 @@ impl Workflow {
         Ok(())
     }
 
-    /// Pins, stores, drives.
+    /// Pins, stores, drives: a task of its own, because a client that hangs up must not leave a job without a
+    /// driver, nor images pinned for nothing.
     pub(super) async fn create(
+        self: &Arc<Self>,
+        settled: Settled,
+        submission: &Submission,
+        recipe_sha256: String,
+        retry_of: Option<JobId>,
+    ) -> Result<Accepted, AcceptError> {
+        let (workflow, submission) = (Arc::clone(self), submission.clone());
+        let created =
+            async move { workflow.create_whole(settled, &submission, recipe_sha256, retry_of).await };
+        self.whole(created).await?
+    }
+
+    async fn create_whole(
         self: &Arc<Self>,
         settled: Settled,
         submission: &Submission,

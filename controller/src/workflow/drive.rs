@@ -117,24 +117,20 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// Drives a job until it is released, the controller stops, or another one took it.
 pub async fn run(workflow: Arc<Workflow>, id: JobId) {
     let mut stopping = workflow.stopping.subscribe();
-    let driven = async {
-        loop {
-            match drive(&workflow, &id).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(job_id = %id, error = chain(&error), "a driver lost the store; it tries again");
-                    workflow.deps.clock.sleep_until(workflow.later(STORE_PAUSE)).await;
-                }
-            }
+    while let Err(error) = drive(&workflow, &id, &mut stopping).await {
+        tracing::error!(job_id = %id, error = chain(&error), "a driver lost the store; it tries again");
+        tokio::select! {
+            () = workflow.deps.clock.sleep_until(workflow.later(STORE_PAUSE)) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
         }
-    };
-    tokio::select! {
-        () = driven => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
+async fn drive(
+    workflow: &Arc<Workflow>,
+    id: &JobId,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<(), StoreError> {
     let mut bell = workflow.hub.bell(id);
     let Some(fence) = take_lease(workflow, id).await? else {
         workflow.hub.forget(id); // another controller has it
@@ -144,25 +140,41 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
         workflow.hub.forget(id);
         return Ok(());
     };
+    let ended = tokio::select! {
+        ended = to_the_end(&mut cx, id, &mut bell) => Some(ended),
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    cx.put_away().await; // on every way out: BMCs have few sessions
+    let Some(ended) = ended else { return Ok(()) }; // stopped: the job goes on at the next start
+    ended?;
+    workflow.deps.shelf.forget(id);
+    workflow.unpin(id).await;
+    workflow.hub.forget(id);
+    Ok(())
+}
+
+/// Step after step until the job is released.
+async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) -> Result<(), StoreError> {
+    let workflow = &Arc::clone(&cx.workflow);
     let mut retries = 0;
     let mut last_fault = None; // in this phase: what a deadline's reason must not forget
     loop {
         bell.mark_unchanged();
         let wanted = id.clone();
         let Some(job) = store::on(&workflow.deps.store, move |store| store.job(&wanted)).await? else {
-            break;
+            return Ok(());
         };
         if job.state.is_released() {
-            break;
+            return Ok(());
         }
-        let deadline = deadline(&cx, &job);
+        let deadline = deadline(cx, &job);
         if let Some(failure) = overdue(workflow, &job, deadline) {
             cx.advance(&job, fail(&job, failure)).await?;
             continue;
         }
         let limit = cx.limit(&job, deadline);
         let next = tokio::select! {
-            next = step(&mut cx, &job) => next,
+            next = step(cx, &job) => next,
             () = workflow.deps.clock.sleep_until(limit) => {
                 let text = match &last_fault {
                     Some(before) => format!("{} went on too long, after this: {before}", job.state.name()),
@@ -183,7 +195,7 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
             Next::Wait { until, reason } => {
                 retries = 0;
                 last_fault = None;
-                pause(workflow, &job, &mut bell, until.min(limit), reason).await;
+                pause(workflow, &job, bell, until.min(limit), reason).await;
             }
             Next::Retry(fault) if fault.transient || job.state.outcome().is_some() => {
                 let pause_for = FIRST_PAUSE.saturating_mul(1 << retries.min(6)).min(LONGEST_PAUSE);
@@ -194,7 +206,7 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
                 tracing::warn!(job_id = %id, phase = job.state.name(), error = fault.text, "trying again");
                 cx.reconnect().await?;
                 let until = workflow.later(pause_for);
-                pause(workflow, &job, &mut bell, until.min(limit.max(workflow.now())), fault.text).await;
+                pause(workflow, &job, bell, until.min(limit.max(workflow.now())), fault.text).await;
             }
             Next::Retry(fault) => {
                 let failure = Failure {
@@ -206,11 +218,6 @@ async fn drive(workflow: &Arc<Workflow>, id: &JobId) -> Result<(), StoreError> {
             }
         }
     }
-    cx.put_away().await;
-    workflow.deps.shelf.forget(id);
-    workflow.unpin(id).await;
-    workflow.hub.forget(id);
-    Ok(())
 }
 
 /// The step that belongs to where the job stands.

@@ -13,6 +13,8 @@ use crate::store;
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// For a change of power: firmware and BMCs take their time.
 const POWER_DEADLINE: Duration = Duration::from_secs(180);
+/// For ending the session.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Workflow {
     /// What the BMC says of itself and its machine. Changes nothing.
@@ -48,16 +50,13 @@ impl Workflow {
     where
         F: Future<Output = Result<T, BmcError>>,
     {
-        let asked = async {
-            let bmc = self.connect(machine).await?;
-            let answer = call(Arc::clone(&bmc)).await;
-            bmc.close().await;
-            Ok(answer?)
-        };
-        tokio::time::timeout(deadline, asked).await.unwrap_or_else(|_| {
+        let bmc = self.connect(machine).await?;
+        let answer = tokio::time::timeout(deadline, call(Arc::clone(&bmc))).await;
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await; // BMCs end idle sessions by themselves
+        Ok(answer.map_err(|_| {
             let text = format!("BMC {} did not do it within {} s", machine.bmc.url, deadline.as_secs());
-            Err(HandsError::Connect { code: "bmc.timeout".to_owned(), text })
-        })
+            HandsError::Connect { code: "bmc.timeout".to_owned(), text }
+        })??)
     }
 
     async fn machine_in_hand(&self, serial: &str, alone: bool) -> Result<Machine, HandsError> {

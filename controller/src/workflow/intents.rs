@@ -32,14 +32,19 @@ impl Workflow {
 
     /// Ends the holding of a job that is over. By force it also frees a machine whose BMC is dead: nothing is
     /// put right then, so the machine is quarantined if the job had touched it.
-    pub async fn release(&self, id: &JobId, force: bool, by: &str) -> Result<Job, IntentError> {
+    pub async fn release(self: &Arc<Self>, id: &JobId, force: bool, by: &str) -> Result<Job, IntentError> {
+        let (workflow, id, by) = (Arc::clone(self), id.clone(), by.to_owned());
+        self.whole(async move { workflow.release_whole(id, force, by).await }).await?
+    }
+
+    async fn release_whole(&self, id: JobId, force: bool, by: String) -> Result<Job, IntentError> {
         if force {
-            self.cancel(id, by).await?;
+            self.cancel(&id, &by).await?;
         }
-        let (now, by) = (self.now(), by.to_owned());
+        let now = self.now();
         let refused = id.clone();
         let written = self
-            .write(id, move |job| {
+            .write(&id, move |job| {
                 let input = match &job.state {
                     JobState::Over { ending: Ending::Released, .. } => return Ok(None),
                     JobState::Over { .. } if force => Input::ForceReleased,
@@ -54,7 +59,7 @@ impl Workflow {
                 Ok(Some(change))
             })
             .await?;
-        settled(id, written)
+        settled(&id, written)
     }
 
     /// Repeats a failed or cancelled job as a new one: its outcome stays what it was. The recipe and its payloads
@@ -112,14 +117,14 @@ impl Workflow {
             kind: "machine.released".to_owned(),
             data: serde_json::json!({ "machine_id": machine.id, "serial": machine.serial, "by": by }),
         };
-        let id = machine.id.clone();
+        let (id, hub) = (machine.id.clone(), Arc::clone(&self.hub));
         let machine = store::on(&self.deps.store, move |store| {
             store.set_lifecycle(&id, Lifecycle::Free, event)?;
             store.announce(now, telling)?;
+            hub.outbox.notify_one();
             store.machine(&id)
         })
         .await?;
-        self.hub.outbox.notify_one();
         machine.ok_or_else(unknown)
     }
 }

@@ -32,8 +32,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 pub use accept::{Accepted, Submission};
 pub use clock::{Clock, FakeClock, SystemClock};
@@ -76,10 +77,11 @@ pub struct Deps {
 /// Runs jobs. One per controller; keep it in an [`Arc`].
 pub struct Workflow {
     deps: Deps,
-    hub: Hub,
+    hub: Arc<Hub>,
     /// Name of this run of this controller, for leases.
     owner: String,
-    tasks: Mutex<JoinSet<()>>,
+    /// What runs in the background; none once this controller is stopped, so that nothing begins any more.
+    tasks: Mutex<Option<JoinSet<()>>>,
     stopping: watch::Sender<bool>,
     started_at: Timestamp,
 }
@@ -93,9 +95,9 @@ impl Workflow {
         let started_at = deps.clock.now();
         let workflow = Arc::new(Self {
             deps,
-            hub: Hub::default(),
+            hub: Arc::default(),
             owner: uuid::Uuid::now_v7().to_string(),
-            tasks: Mutex::new(JoinSet::new()),
+            tasks: Mutex::new(Some(JoinSet::new())),
             stopping: watch::Sender::new(false),
             started_at,
         });
@@ -136,8 +138,28 @@ impl Workflow {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tasks) = tasks.as_mut() else { return };
         while tasks.try_join_next().is_some() {} // what ended is swept here
         tasks.spawn(task);
+    }
+
+    /// Brings work to its end whoever waits for it: a client that hangs up drops its request, and with it whatever
+    /// the request awaits. Stopping waits for such work too.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let work = async move {
+            let _ = tell.send(work.await); // nobody may be there to hear it
+        };
+        self.spawn(work.in_current_span());
+        told.await.map_err(|_| StoreError::Stopping)
+    }
+
+    /// What runs in the background, taken so that nothing is added.
+    fn take_tasks(&self) -> JoinSet<()> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
     /// Signals of a job from now on: numbers of new events, and that progress or wait reason changed.
@@ -173,7 +195,7 @@ impl Workflow {
     /// Stops: drivers put their sessions away, progress is flushed. Jobs go on at the next [`Workflow::start`].
     pub async fn shutdown(&self) {
         self.stopping.send_replace(true);
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = self.take_tasks();
         let all_ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_GRACE, all_ended).await.is_err() {
             tracing::warn!(
@@ -189,8 +211,7 @@ impl Workflow {
 
     /// Stops at once, as a power cut would: nothing is put away. For tests of what a restart makes of it.
     pub async fn kill(&self) {
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.shutdown().await;
+        self.take_tasks().shutdown().await;
     }
 }
 

@@ -7,6 +7,8 @@
 //! Nothing is wiped twice: `started` commits the boot's nonce before the host hears `proceed`; the same boot may
 //! ask again, any other is refused. The first failure of an attempt wins. A repeated delivery changes nothing.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use schema::event::{Proceed, Received, Report, ReportStatus, StepState};
 
@@ -41,8 +43,14 @@ const MESSAGE_MAX: usize = 1000;
 const TAIL_MAX: usize = 16 << 10;
 
 impl Workflow {
-    /// Takes in a report for the machine in the URL. The answer is given only after what it says is durable.
-    pub async fn report(&self, serial: &str, bearer: &str, report: Report) -> Result<Answer, ReportError> {
+    /// Takes in a report for the machine in the URL. The answer is given only after what it says is durable; a host
+    /// that is gone before its answer comes (it powers off, say) has reported all the same.
+    pub async fn report(
+        self: &Arc<Self>,
+        serial: &str,
+        bearer: &str,
+        report: Report,
+    ) -> Result<Answer, ReportError> {
         let Some(token) = Presented::read(bearer) else { return Err(ReportError::Unauthorized) };
         let job = self.job_of(&token).await?;
         check(&token, &job, serial, &report)?;
@@ -54,7 +62,11 @@ impl Workflow {
         }
         match report.status {
             ReportStatus::Heartbeat | ReportStatus::Progress => self.hear(&job, &report),
-            _ => self.take_in(job, report).await,
+            _ => {
+                let workflow = Arc::clone(self);
+                let taken = async move { workflow.take_in(job, report).await };
+                self.whole(taken).await?
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The one door through which jobs change: read, decide purely, write under the version that was read, and again
-//! if someone was faster. Whoever changed something wakes whoever waits for it.
+//! if someone was faster. Whoever changed something wakes whoever waits for it, in the very call that wrote: those
+//! who asked for a change may go away at any await (a host that powers off, a client that hangs up).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,47 +38,48 @@ impl Workflow {
         id: &JobId,
         mut decide: impl FnMut(Job) -> Result<Option<Change>, E> + Send + 'static,
     ) -> Result<Written<E>, StoreError> {
-        let wanted = id.clone();
-        let (written, seqs, by_driver, told) = store::on(&self.deps.store, move |store| {
-            let nothing = |written| Ok((written, vec![], false, false));
+        let (wanted, hub) = (id.clone(), Arc::clone(&self.hub));
+        store::on(&self.deps.store, move |store| {
             for _ in 0..RACES_MAX {
-                let Some(job) = store.job(&wanted)? else { return nothing(Written::Unknown) };
+                let Some(job) = store.job(&wanted)? else { return Ok(Written::Unknown) };
                 let version = job.version;
                 let unchanged = job.clone();
                 let change = match decide(job) {
                     Ok(Some(change)) => change,
-                    Ok(None) => return nothing(Written::Unchanged(Box::new(unchanged))),
-                    Err(refusal) => return nothing(Written::Refused(refusal)),
+                    Ok(None) => return Ok(Written::Unchanged(Box::new(unchanged))),
+                    Err(refusal) => return Ok(Written::Refused(refusal)),
                 };
                 let (by_driver, told) = (change.fence.is_some(), !change.announcements.is_empty());
                 match store.apply(&wanted, version, change)? {
-                    Applied::Done { job, seqs } => return Ok((Written::Done(job), seqs, by_driver, told)),
-                    Applied::Repeated => return nothing(Written::Repeated),
-                    Applied::Fenced => return nothing(Written::Fenced),
+                    Applied::Done { job, seqs } => {
+                        hub.publish(&wanted, &seqs);
+                        if told {
+                            hub.outbox.notify_one();
+                        }
+                        if !by_driver {
+                            hub.nudge(&wanted); // a driver needs no waking by itself
+                        }
+                        return Ok(Written::Done(job));
+                    }
+                    Applied::Repeated => return Ok(Written::Repeated),
+                    Applied::Fenced => return Ok(Written::Fenced),
                     Applied::Stale => {}
                 }
             }
-            nothing(Written::Fenced) // someone else is writing without end: leave it to them
+            Ok(Written::Fenced) // someone else is writing without end: leave it to them
         })
-        .await?;
-        self.hub.publish(id, &seqs);
-        if told {
-            self.hub.outbox.notify_one();
-        }
-        if matches!(written, Written::Done(_)) && !by_driver {
-            self.hub.nudge(id); // a driver needs no waking by itself
-        }
-        Ok(written)
+        .await
     }
 
     /// Adds events that change no state.
     pub(super) async fn note(&self, job: &Job, events: Vec<NewEvent>) -> Result<(), StoreError> {
-        let (id, machine) = (job.id.clone(), job.machine_id.clone());
-        let seqs =
-            store::on(&self.deps.store, move |store| store.add_events(Some(&id), Some(&machine), events))
-                .await?;
-        self.hub.publish(&job.id, &seqs);
-        Ok(())
+        let (id, machine, hub) = (job.id.clone(), job.machine_id.clone(), Arc::clone(&self.hub));
+        store::on(&self.deps.store, move |store| {
+            let seqs = store.add_events(Some(&id), Some(&machine), events)?;
+            hub.publish(&id, &seqs);
+            Ok(())
+        })
+        .await
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -4,6 +4,7 @@ mod accepting;
 mod bmc;
 mod failing;
 mod finishing;
+mod leaving;
 mod reporting;
 mod restarting;
 mod telling;

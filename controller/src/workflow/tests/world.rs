@@ -117,7 +117,7 @@ impl Fetch for FakeFetch {
 }
 
 pub struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     pub store: Arc<SqliteStore>,
     pub clock: Arc<FakeClock>,
     pub bmc: FakeBmc,
@@ -150,7 +150,7 @@ impl World {
         let images = Arc::new(FakeImages::default());
         images.known.lock().unwrap().insert(IMAGE.to_owned(), ImageKind::Rootfs);
         let mut world = Self {
-            _dir: dir,
+            dir,
             clock: Arc::new(FakeClock::at(start)),
             bmc: FakeBmc::new(SERIAL),
             shelf: Arc::default(),
@@ -308,6 +308,13 @@ impl World {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Makes every call about jobs fail, as a broken disk would, until it is called with false.
+    pub fn lose_store(&self, lost: bool) {
+        let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
+        let (from, to) = if lost { ("jobs", "lost") } else { ("lost", "jobs") };
+        file.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
     }
 }
 
