@@ -96,6 +96,11 @@ async fn a_machine_or_image_that_does_not_fit_is_refused_and_no_job_is_left() {
     assert_eq!(world.push_debian().await.code, 0);
     let whole = debian(|recipe| recipe["image_kind"] = json!("disk"));
     book.add("a layout for a whole-disk image", &world.submit("S1", &whole).await.refusal());
+    let other = debian(|recipe| recipe["image_kind"] = json!("container"));
+    book.add("another kind than the image says", &world.submit("S1", &other).await.refusal());
+    let planned = json!({ "server_serial": "S1", "recipe": other });
+    let planned = world.ask("POST", "/jobs?dry_run=true", Some(planned)).await;
+    book.add("the same as a dry run", &planned.refusal());
     let bare = debian(|recipe| {
         let fields = recipe.as_object_mut().unwrap();
         fields.remove("partition_layout");

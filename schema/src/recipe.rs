@@ -33,7 +33,7 @@ pub struct Recipe {
     /// OCI reference of the operating system image in the embedded registry.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub oci_url: Option<String>,
-    /// What the image is; default from its media type or annotation.
+    /// What the image is; default from its media type or annotation, which it must not contradict.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub image_kind: Option<ImageKind>,
     /// Firmware to apply (firmware-update).
@@ -176,6 +176,17 @@ pub enum ImageKind {
     Container,
     /// A raw whole-disk image: zstd, gzip or plain.
     Disk,
+}
+
+impl ImageKind {
+    /// As written in recipes and annotations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rootfs => "rootfs",
+            Self::Container => "container",
+            Self::Disk => "disk",
+        }
+    }
 }
 
 /// One entry of `partition_layout`.

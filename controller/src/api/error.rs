@@ -133,18 +133,17 @@ fn status(code: &str) -> StatusCode {
     }
 }
 
+fn faults(refusal: &schema::validate::Refusal) -> Value {
+    let one = |fault: &schema::validate::Fault| json!({ "path": fault.path, "code": fault.code, "message": fault.message });
+    refusal.faults.iter().map(one).collect()
+}
+
 impl From<AcceptError> for ApiError {
     fn from(error: AcceptError) -> Self {
         let refusal = Self::new(error.code(), crate::workflow::chain(&error));
         match &error {
-            AcceptError::Recipe(faults) => {
-                let details = faults
-                    .faults
-                    .iter()
-                    .map(|fault| json!({ "path": fault.path, "code": fault.code, "message": fault.message }))
-                    .collect();
-                refusal.details(Value::Array(details))
-            }
+            AcceptError::Recipe(recipe) => refusal.details(faults(recipe)),
+            AcceptError::ImageFit { refusal: fit, .. } => refusal.details(faults(fit)),
             AcceptError::ActiveJob { job, .. } => refusal.details(json!({ "job_id": job })),
             AcceptError::ImageNotFound { path, .. } => refusal.details(json!({ "path": path })),
             _ => refusal,

@@ -109,6 +109,15 @@ impl Job {
         self.destructive && self.destructive_started.is_some() && !only_looked
     }
 
+    /// Every image it needs: its own first.
+    pub fn images(&self) -> impl Iterator<Item = PinnedImage> + '_ {
+        let own = self.image.iter().map(|image| PinnedImage {
+            repository: image.repository.clone(),
+            digest: image.digest.clone(),
+        });
+        own.chain(self.extra_images.iter().cloned())
+    }
+
     /// Whether success makes the machine one that is in service.
     pub fn installs(&self) -> bool {
         self.task_target.starts_with("install-")

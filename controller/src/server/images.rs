@@ -2,7 +2,7 @@
 //! *is* is read off its manifest.
 //!
 //! ```text
-//! kind: annotation org.slipway.image.kind ─▶ artifactType ─▶ config of a container image ─▶ not known: refused
+//! says: annotation org.slipway.image.kind ─▶ artifactType ─▶ config of a container image ─▶ nothing: the recipe's word
 //! ```
 
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use schema::reference::Reference;
 use schema::task::{DISK_ARTIFACT, IMAGE_KIND_ANNOTATION, ROOTFS_ARTIFACT};
 
 use super::bmcs::with_causes;
-use crate::model::{JobId, ResolvedImage};
+use crate::model::{JobId, PinnedImage};
 use crate::registry::Registry;
 use crate::registry::digest::Digest;
 use crate::registry::error::RegistryError;
 use crate::registry::resolve::Resolved;
-use crate::workflow::{EdgeError, Images};
+use crate::workflow::{EdgeError, FoundImage, Images};
 
 /// Config media types of images that containers are made of.
 const CONTAINER_CONFIGS: &[&str] =
@@ -57,7 +57,7 @@ impl RegistryImages {
 
 #[async_trait]
 impl Images for RegistryImages {
-    async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, EdgeError> {
+    async fn resolve(&self, reference: &str) -> Result<Option<FoundImage>, EdgeError> {
         let parsed = self.parse(reference)?;
         let found = self
             .registry
@@ -72,24 +72,24 @@ impl Images for RegistryImages {
                 transient: false,
             });
         }
-        let kind = kind(&found).ok_or_else(|| EdgeError {
+        let says = says(&found).map_err(|word| EdgeError {
             code: "image.kind_unknown",
             message: format!(
-                "image {reference:?} does not say what it is; push it with `slipway image push`, or annotate its \
-                 manifest with {IMAGE_KIND_ANNOTATION}=rootfs, container or disk"
+                "image {reference:?} says {IMAGE_KIND_ANNOTATION}={word:?}, which is not rootfs, container or disk; \
+                 push it again with `slipway image push`"
             ),
             transient: false,
         })?;
-        Ok(Some(ResolvedImage {
+        Ok(Some(FoundImage {
             reference: reference.to_owned(),
             repository: parsed.repository,
             digest: found.digest.to_string(),
-            kind,
+            says,
             size: found.layers.iter().map(|layer| layer.size).fold(found.size, u64::saturating_add),
         }))
     }
 
-    async fn pin(&self, image: &ResolvedImage, owner: &JobId) -> Result<(), EdgeError> {
+    async fn pin(&self, image: &PinnedImage, owner: &JobId) -> Result<(), EdgeError> {
         let digest: Digest = image.digest.parse().map_err(|error| EdgeError {
             code: "image.digest",
             message: format!("digest {:?}: {error}", image.digest),
@@ -100,7 +100,7 @@ impl Images for RegistryImages {
         }
         Err(EdgeError {
             code: "image.not_found",
-            message: format!("image {} ({digest}) is gone from the registry; push it again", image.reference),
+            message: format!("image {}@{digest} is gone from the registry; push it again", image.repository),
             transient: false,
         })
     }
@@ -110,16 +110,17 @@ impl Images for RegistryImages {
     }
 }
 
-fn kind(image: &Resolved) -> Option<ImageKind> {
+/// What an image says it is; none when it says nothing. The error is a word that nobody knows.
+fn says(image: &Resolved) -> Result<Option<ImageKind>, &str> {
     if let Some(said) = image.annotations.get(IMAGE_KIND_ANNOTATION) {
         return match said.as_str() {
-            "rootfs" => Some(ImageKind::Rootfs),
-            "container" => Some(ImageKind::Container),
-            "disk" => Some(ImageKind::Disk),
-            _ => None,
+            "rootfs" => Ok(Some(ImageKind::Rootfs)),
+            "container" => Ok(Some(ImageKind::Container)),
+            "disk" => Ok(Some(ImageKind::Disk)),
+            other => Err(other),
         };
     }
-    match image.artifact_type.as_deref() {
+    Ok(match image.artifact_type.as_deref() {
         Some(ROOTFS_ARTIFACT) => Some(ImageKind::Rootfs),
         Some(DISK_ARTIFACT) => Some(ImageKind::Disk),
         _ => {
@@ -128,7 +129,7 @@ fn kind(image: &Resolved) -> Option<ImageKind> {
             // An index of a container image for several machines has children and no config.
             (is_container || !image.children.is_empty()).then_some(ImageKind::Container)
         }
-    }
+    })
 }
 
 fn edge(error: &RegistryError) -> EdgeError {
@@ -161,18 +162,18 @@ mod tests {
     fn what_an_image_is_is_read_off_its_manifest() {
         let oci = Some(CONTAINER_CONFIGS[0]);
         let table = [
-            (image(Some("disk"), None, oci), Some(ImageKind::Disk)),
-            (image(Some("rootfs"), Some(DISK_ARTIFACT), oci), Some(ImageKind::Rootfs)),
-            (image(Some("floppy"), Some(DISK_ARTIFACT), oci), None),
-            (image(None, Some(ROOTFS_ARTIFACT), None), Some(ImageKind::Rootfs)),
-            (image(None, Some(DISK_ARTIFACT), oci), Some(ImageKind::Disk)),
-            (image(None, None, oci), Some(ImageKind::Container)),
-            (image(None, None, Some(CONTAINER_CONFIGS[1])), Some(ImageKind::Container)),
-            (image(None, None, Some("application/vnd.oci.empty.v1+json")), None),
-            (image(None, None, None), None),
+            (image(Some("disk"), None, oci), Ok(Some(ImageKind::Disk))),
+            (image(Some("rootfs"), Some(DISK_ARTIFACT), oci), Ok(Some(ImageKind::Rootfs))),
+            (image(Some("floppy"), Some(DISK_ARTIFACT), oci), Err("floppy")),
+            (image(None, Some(ROOTFS_ARTIFACT), None), Ok(Some(ImageKind::Rootfs))),
+            (image(None, Some(DISK_ARTIFACT), oci), Ok(Some(ImageKind::Disk))),
+            (image(None, None, oci), Ok(Some(ImageKind::Container))),
+            (image(None, None, Some(CONTAINER_CONFIGS[1])), Ok(Some(ImageKind::Container))),
+            (image(None, None, Some("application/vnd.oci.empty.v1+json")), Ok(None)),
+            (image(None, None, None), Ok(None)),
         ];
         for (image, wanted) in table {
-            assert_eq!(kind(&image), wanted, "{image:?}");
+            assert_eq!(says(&image), wanted, "{image:?}");
         }
     }
 

@@ -10,12 +10,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use schema::recipe::{ImageKind, Payload, PayloadBase64, Recipe};
+use schema::recipe::{Payload, PayloadBase64, Recipe};
 use schema::target;
 use schema::task::TaskImage;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::edges::FoundImage;
 use super::error::AcceptError;
 use super::{Workflow, change};
 use crate::model::{
@@ -55,7 +56,7 @@ pub(super) struct Settled {
     pub machine: Machine,
     pub recipe: Recipe,
     pub image: Option<ResolvedImage>,
-    pub extra_images: Vec<ResolvedImage>,
+    pub extra_images: Vec<PinnedImage>,
     pub steps: Vec<StepRecord>,
     pub destructive: bool,
     pub api_url: String,
@@ -120,13 +121,13 @@ impl Workflow {
             Some(reference) => Some(self.image(reference, "/oci_url").await?),
             None => None,
         };
-        let image = image.map(|image| fit(image, &recipe)).transpose()?;
+        let image = image.map(|image| settle_kind(image, &recipe)).transpose()?;
         let mut extra_images = Vec::new();
         for (step, reference) in &recipe.tools {
-            extra_images.push(self.image(reference, &format!("/tools/{step}")).await?);
+            extra_images.push(self.image(reference, &format!("/tools/{step}")).await?.pinned());
         }
         for (n, reference) in recipe.drivers.iter().flatten().enumerate() {
-            extra_images.push(self.image(reference, &format!("/drivers/{n}")).await?);
+            extra_images.push(self.image(reference, &format!("/drivers/{n}")).await?.pinned());
         }
         self.fetch_payloads(&mut recipe).await?;
         let steps = shipped.map(|target| target.steps).unwrap_or_default();
@@ -188,7 +189,7 @@ impl Workflow {
         Ok(url)
     }
 
-    async fn image(&self, reference: &str, path: &str) -> Result<ResolvedImage, AcceptError> {
+    async fn image(&self, reference: &str, path: &str) -> Result<FoundImage, AcceptError> {
         self.deps.images.resolve(reference).await?.ok_or_else(|| AcceptError::ImageNotFound {
             reference: reference.to_owned(),
             path: path.to_owned(),
@@ -246,8 +247,8 @@ impl Workflow {
         let now = self.now();
         let (job, inputs) =
             self.job_from(settled.recipe.clone(), &settled, submission, recipe_sha256, retry_of, now);
-        for image in settled.image.iter().chain(&settled.extra_images) {
-            if let Err(error) = self.deps.images.pin(image, &job.id).await {
+        for image in job.images() {
+            if let Err(error) = self.deps.images.pin(&image, &job.id).await {
                 self.unpin(&job.id).await;
                 return Err(error.into());
             }
@@ -299,10 +300,6 @@ impl Workflow {
         let settings = &self.deps.settings;
         let timeouts = seconds(&recipe);
         let machine = &settled.machine;
-        let pinned = |image: &ResolvedImage| PinnedImage {
-            repository: image.repository.clone(),
-            digest: image.digest.clone(),
-        };
         let job = Job {
             id: JobId::fresh(),
             machine_id: machine.id.clone(),
@@ -319,7 +316,7 @@ impl Workflow {
             reinstall: submission.reinstall,
             steps: settled.steps.clone(),
             image: settled.image.clone(),
-            extra_images: settled.extra_images.iter().map(pinned).collect(),
+            extra_images: settled.extra_images.clone(),
             recipe_sha256,
             on_success: recipe.on_success.unwrap_or_default(),
             on_failure: recipe.on_failure.unwrap_or_default(),
@@ -374,21 +371,16 @@ fn seconds(recipe: &Recipe) -> Overrides {
         .collect()
 }
 
-/// The recipe's word on the image's kind beats the registry's; what kind it is decides whether a layout is needed.
-fn fit(mut image: ResolvedImage, recipe: &Recipe) -> Result<ResolvedImage, AcceptError> {
-    image.kind = recipe.image_kind.unwrap_or(image.kind);
-    let has_layout = recipe.partition_layout.is_some();
-    let (kind, problem) = match image.kind {
-        ImageKind::Disk if has_layout => ("disk", "it brings its own partitions; leave partition_layout out"),
-        ImageKind::Rootfs if !has_layout && recipe.task_target == "install-linux.target" => {
-            ("rootfs", "it needs partitions to go to; add partition_layout")
-        }
-        ImageKind::Container if !has_layout && recipe.task_target == "install-linux.target" => {
-            ("container", "it needs partitions to go to; add partition_layout")
-        }
-        _ => return Ok(image),
+/// What the image is: what it says itself. The recipe's word counts only where the image says nothing, and must not
+/// contradict it.
+fn settle_kind(image: FoundImage, recipe: &Recipe) -> Result<ResolvedImage, AcceptError> {
+    let reference = image.reference.clone();
+    let Some(kind) = image.says.or(recipe.image_kind) else {
+        return Err(AcceptError::ImageKindUnknown { reference });
     };
-    Err(AcceptError::ImageKind { reference: image.reference, kind, problem })
+    schema::validate::for_image(recipe, kind)
+        .map_err(|refusal| AcceptError::ImageFit { reference, refusal })?;
+    Ok(image.resolved(kind))
 }
 
 /// A URL without what may be secret in it.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schema::recipe::ImageKind;
 
-use crate::model::{Inputs, Job, JobId, Machine, ResolvedImage, Secret};
+use crate::model::{Inputs, Job, JobId, Machine, PinnedImage, ResolvedImage, Secret};
 use crate::redfish::Bmc;
 
 /// Reaches BMCs.
@@ -18,11 +19,39 @@ pub trait Bmcs: Send + Sync + 'static {
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
     /// The image a reference means now; none when the registry has none.
-    async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, EdgeError>;
+    async fn resolve(&self, reference: &str) -> Result<Option<FoundImage>, EdgeError>;
     /// Keeps an image from being collected until `unpin`. `owner` is the job's id; the same pin again is no change.
-    async fn pin(&self, image: &ResolvedImage, owner: &JobId) -> Result<(), EdgeError>;
+    async fn pin(&self, image: &PinnedImage, owner: &JobId) -> Result<(), EdgeError>;
     /// Gives up all pins of a job.
     async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError>;
+}
+
+/// An image as the registry has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundImage {
+    /// As the recipe wrote it.
+    pub reference: String,
+    /// Repository within the registry.
+    pub repository: String,
+    /// Digest of its manifest.
+    pub digest: String,
+    /// Size of all its parts together.
+    pub size: u64,
+    /// What it says it is, by annotation or media type; none when it does not say.
+    pub says: Option<ImageKind>,
+}
+
+impl FoundImage {
+    /// What a job keeps of it, as an image of this kind.
+    pub fn resolved(self, kind: ImageKind) -> ResolvedImage {
+        let Self { reference, repository, digest, size, says: _ } = self;
+        ResolvedImage { reference, repository, digest, kind, size }
+    }
+
+    /// Its name for good.
+    pub fn pinned(&self) -> PinnedImage {
+        PinnedImage { repository: self.repository.clone(), digest: self.digest.clone() }
+    }
 }
 
 /// Serves media to BMCs.

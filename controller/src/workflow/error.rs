@@ -68,14 +68,20 @@ pub enum AcceptError {
         path: String,
     },
     /// The image is of a kind that the recipe does not fit.
-    #[error("{reference} is a {kind} image: {problem}")]
-    ImageKind {
+    #[error("image {reference} does not fit the recipe: {refusal}")]
+    ImageFit {
         /// As the recipe wrote it.
         reference: String,
-        /// What it is.
-        kind: &'static str,
         /// What does not fit, with the remedy.
-        problem: &'static str,
+        refusal: Refusal,
+    },
+    /// Neither the image nor the recipe says what it is.
+    #[error(
+        "image {reference} does not say what it is; set image_kind to rootfs, container or disk, or push it with `slipway image push`"
+    )]
+    ImageKindUnknown {
+        /// As the recipe wrote it.
+        reference: String,
     },
     /// A payload could not be fetched.
     #[error("payload {path} could not be fetched from {url}")]
@@ -151,7 +157,11 @@ impl AcceptError {
             Self::Quarantined { .. } => "machine.quarantined",
             Self::KeyReused { .. } => "idempotency.key_reused",
             Self::ImageNotFound { .. } => "image.not_found",
-            Self::ImageKind { .. } => "image.kind",
+            Self::ImageFit { refusal, .. } if refusal.faults.iter().all(|fault| fault.code == "image.layout") => {
+                "image.layout"
+            }
+            Self::ImageFit { .. } => "image.kind",
+            Self::ImageKindUnknown { .. } => "image.kind_unknown",
             Self::Payload { .. } => "payload.fetch",
             Self::CallbackUrl { .. } => "callback.url",
             Self::LoopbackUrl { .. } => "site.loopback_url",

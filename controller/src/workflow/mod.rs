@@ -38,7 +38,7 @@ use tracing::Instrument as _;
 
 pub use accept::{Accepted, Submission};
 pub use clock::{Clock, FakeClock, SystemClock};
-pub use edges::{Bmcs, EdgeError, Images, LastRead, Shelf, Urls};
+pub use edges::{Bmcs, EdgeError, FoundImage, Images, LastRead, Shelf, Urls};
 pub use error::{AcceptError, HandsError, IntentError, ReportError, chain};
 pub use hub::Signal;
 pub use outbox::fresh_secret;
@@ -116,10 +116,10 @@ impl Workflow {
             if let Some(live) = store::on(&self.deps.store, move |store| store.live(&id)).await? {
                 self.hub.restore(&job.id, live);
             }
-            if let Some(image) = &job.image
-                && let Err(error) = self.deps.images.pin(image, &job.id).await
-            {
-                tracing::warn!(job_id = %job.id, %error, "its image could not be pinned again");
+            for image in job.images() {
+                if let Err(error) = self.deps.images.pin(&image, &job.id).await {
+                    tracing::warn!(job_id = %job.id, %error, "one of its images could not be pinned again");
+                }
             }
             tracing::info!(job_id = %job.id, state = job.state.name(), "taking up an open job");
             self.drive(job.id);

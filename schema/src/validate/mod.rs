@@ -126,15 +126,19 @@ pub fn for_target(recipe: &Recipe, site_targets: &[String]) -> Result<(), Refusa
 /// Whether the recipe fits the kind of image its reference turned out to be, once that is known.
 pub fn for_image(recipe: &Recipe, kind: ImageKind) -> Result<(), Refusal> {
     let mut faults = Vec::new();
-    if recipe.image_kind.is_some_and(|wanted| wanted != kind) {
-        let message = "the image is of another kind than image_kind says: correct it, or leave it out";
+    if let Some(wanted) = recipe.image_kind.filter(|wanted| *wanted != kind) {
+        let message = format!(
+            "the image says that it is {}, image_kind says {}: correct image_kind or leave it out",
+            kind.as_str(),
+            wanted.as_str()
+        );
         faults.push(Fault::new("/image_kind", "image.kind", message));
     }
     match (kind, &recipe.partition_layout) {
         (ImageKind::Disk, Some(_)) => faults.push(Fault::new(
             "/partition_layout",
             "image.layout",
-            "the image is a whole disk and brings its own partitions: leave partition_layout out",
+            "the image says that it is disk and brings its own partitions: leave partition_layout out",
         )),
         (ImageKind::Rootfs | ImageKind::Container, None) if recipe.task_target == rules::LINUX => {
             faults.push(Fault::new(

@@ -37,7 +37,7 @@ async fn every_refusal_has_its_code_and_leaves_nothing_behind() {
             let recipe = with(|recipe| recipe["oci_url"] = "images/none:1".into());
             Box::new(|s| s.recipe = recipe)
         }),
-        ("image.kind", {
+        ("image.layout", {
             let recipe = with(|recipe| recipe["oci_url"] = "images/disk:1".into());
             Box::new(|s| s.recipe = recipe)
         }),
@@ -49,7 +49,7 @@ async fn every_refusal_has_its_code_and_leaves_nothing_behind() {
             Box::new(|s| s.recipe = recipe)
         }),
     ];
-    world.images.known.lock().unwrap().insert("images/disk:1".to_owned(), ImageKind::Disk);
+    world.images.known.lock().unwrap().insert("images/disk:1".to_owned(), Some(ImageKind::Disk));
     for (code, change) in cases {
         let error = refused(&world, change).await;
         assert_eq!(error.code(), code, "{error}");
@@ -57,6 +57,55 @@ async fn every_refusal_has_its_code_and_leaves_nothing_behind() {
     }
     assert!(world.images.pins.lock().unwrap().is_empty());
     assert!(world.bmc.state().passwords.is_empty(), "no BMC was asked");
+}
+
+/// What the image says counts; the recipe may repeat it, and must say it where the image says nothing.
+#[tokio::test]
+async fn an_image_s_own_word_on_its_kind_is_not_overridden() {
+    use ImageKind::{Container, Disk, Rootfs};
+    let world = World::new().await;
+    let plan = async |says: Option<ImageKind>, recipe_says: Option<ImageKind>| {
+        world.images.known.lock().unwrap().insert(IMAGE.to_owned(), says);
+        let mut wanted = recipe();
+        if let Some(kind) = recipe_says {
+            wanted["image_kind"] = kind.as_str().into();
+        }
+        if recipe_says == Some(Disk) {
+            wanted.as_object_mut().unwrap().remove("partition_layout");
+        }
+        let submission = Submission { recipe: wanted.to_string(), ..world.submission() };
+        world.workflow.plan(submission).await.map(|plan| plan.image.unwrap().kind)
+    };
+    for (says, recipe_says, wanted) in [
+        (Some(Rootfs), None, Ok(Rootfs)),
+        (Some(Container), Some(Container), Ok(Container)),
+        (Some(Disk), Some(Disk), Ok(Disk)),
+        (None, Some(Rootfs), Ok(Rootfs)),
+        (None, Some(Disk), Ok(Disk)),
+        (None, None, Err("image.kind_unknown")),
+        (Some(Rootfs), Some(Container), Err("image.kind")),
+        (Some(Rootfs), Some(Disk), Err("image.kind")),
+        (Some(Disk), Some(Rootfs), Err("image.kind")),
+        (Some(Disk), None, Err("image.layout")),
+    ] {
+        let found = plan(says, recipe_says).await;
+        let found = found.map_err(|error| {
+            let text = error.to_string();
+            if let (Some(says), Some(wanted)) = (says, recipe_says) {
+                assert!(text.contains(says.as_str()) && text.contains(wanted.as_str()), "{text}");
+            }
+            assert!(text.contains("image_kind") || text.contains("partition_layout"), "no remedy: {text}");
+            error.code()
+        });
+        assert_eq!(found, wanted, "{says:?} {recipe_says:?}");
+    }
+    let refused = refused(&world, |s| s.recipe = {
+        let mut wanted = recipe();
+        wanted["image_kind"] = "container".into();
+        wanted.to_string()
+    })
+    .await;
+    assert_eq!(refused.code(), "image.kind", "a job is refused as its dry run is");
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ use schema::recipe::ImageKind;
 use super::bmc::FakeBmc;
 use crate::fetch::{Fetch, FetchError};
 use crate::model::{
-    Bmc, BmcTls, Event, Inputs, Job, JobId, Lifecycle, Machine, MachineId, ResolvedImage, Secret,
+    Bmc, BmcTls, Event, Inputs, Job, JobId, Lifecycle, Machine, MachineId, PinnedImage, Secret,
 };
 use crate::store::{Sealer, SqliteStore, Store};
 use crate::workflow::{
-    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, Images, LastRead, ReportError, Settings, Shelf,
+    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, FoundImage, Images, LastRead, ReportError, Settings, Shelf,
     SiteKeys, Submission, Urls, Workflow, tokens,
 };
 
@@ -56,22 +56,23 @@ impl Shelf for FakeShelf {
 
 #[derive(Default)]
 pub struct FakeImages {
-    pub known: Mutex<BTreeMap<String, ImageKind>>,
+    /// What each image says it is.
+    pub known: Mutex<BTreeMap<String, Option<ImageKind>>>,
     pub pins: Mutex<Vec<JobId>>,
 }
 
 #[async_trait]
 impl Images for FakeImages {
-    async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, EdgeError> {
-        Ok(self.known.lock().unwrap().get(reference).map(|kind| ResolvedImage {
+    async fn resolve(&self, reference: &str) -> Result<Option<FoundImage>, EdgeError> {
+        Ok(self.known.lock().unwrap().get(reference).map(|says| FoundImage {
             reference: reference.to_owned(),
             repository: reference.split([':', '@']).next().unwrap_or_default().to_owned(),
             digest: format!("sha256:{}", "ab".repeat(32)),
-            kind: *kind,
+            says: *says,
             size: 1000,
         }))
     }
-    async fn pin(&self, _image: &ResolvedImage, owner: &JobId) -> Result<(), EdgeError> {
+    async fn pin(&self, _image: &PinnedImage, owner: &JobId) -> Result<(), EdgeError> {
         let mut pins = self.pins.lock().unwrap();
         if !pins.contains(owner) {
             pins.push(owner.clone());
@@ -148,7 +149,7 @@ impl World {
         let mut settings = Settings::new("https://10.0.0.5:8443", "http://10.0.0.5:8080");
         tune(&mut settings);
         let images = Arc::new(FakeImages::default());
-        images.known.lock().unwrap().insert(IMAGE.to_owned(), ImageKind::Rootfs);
+        images.known.lock().unwrap().insert(IMAGE.to_owned(), Some(ImageKind::Rootfs));
         let mut world = Self {
             dir,
             clock: Arc::new(FakeClock::at(start)),
