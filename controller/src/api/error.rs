@@ -119,9 +119,11 @@ fn status(code: &str) -> StatusCode {
         | "bmc.pin" => StatusCode::UNPROCESSABLE_ENTITY,
         "auth.rate" => StatusCode::TOO_MANY_REQUESTS,
         "store.disk_full" => StatusCode::INSUFFICIENT_STORAGE,
-        "store.unavailable" | "report.busy" | "random.unavailable" | "registry.unavailable" => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        "store.unavailable"
+        | "report.busy"
+        | "random.unavailable"
+        | "registry.unavailable"
+        | "media.no_maintenance" => StatusCode::SERVICE_UNAVAILABLE,
         "bmc.timeout" => StatusCode::GATEWAY_TIMEOUT,
         code => match code.split_once('.') {
             Some((_, "unknown")) => StatusCode::NOT_FOUND,

@@ -48,7 +48,8 @@ impl Default for ShelfLimits {
 pub enum ShelfError {
     /// No maintenance medium is configured.
     #[error(
-        "there is no maintenance medium; build it with `cargo xtask maintenance-iso` and set maintenance_iso"
+        "there is no maintenance medium, so no machine can be booted; build it with `cargo xtask maintenance-iso`, set \
+         maintenance_iso and restart"
     )]
     NoMaintenance,
     /// The task medium cannot be built.

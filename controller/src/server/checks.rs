@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::bmcs::with_causes;
 use super::health::Check;
-use crate::media::Shelf;
+use crate::media::{Shelf, ShelfError};
 use crate::registry::Registry;
 use crate::store::{self, Store};
 
@@ -45,8 +45,6 @@ impl Check for MediaCheck {
         "media"
     }
     async fn check(&self) -> Result<(), String> {
-        let remedy = "there is no maintenance medium; build it with `cargo xtask maintenance-iso`, set \
-                      maintenance_iso and restart";
-        self.0.maintenance().map(|_| ()).ok_or_else(|| remedy.to_owned())
+        self.0.maintenance().map(drop).ok_or_else(|| ShelfError::NoMaintenance.to_string())
     }
 }

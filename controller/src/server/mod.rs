@@ -290,7 +290,7 @@ fn open(config: &Config) -> Result<Kept, ServerError> {
         Some(Arc::new(MaintenanceMedium::open(&config.maintenance_iso).map_err(ServerError::Maintenance)?))
     } else {
         // The rest is useful without it: machines can be added and images pushed. Readiness tells.
-        tracing::warn!(path = %config.maintenance_iso.display(), "no maintenance medium: jobs will not get far");
+        tracing::warn!(path = %config.maintenance_iso.display(), "no maintenance medium: jobs are refused until there is one");
         None
     };
     Ok(Kept { site, store, registry, maintenance })

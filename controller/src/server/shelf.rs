@@ -54,6 +54,10 @@ fn task_inputs(job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> TaskIn
 
 #[async_trait]
 impl Shelf for MediaShelf {
+    fn ready(&self) -> Result<(), EdgeError> {
+        self.shelf.maintenance().map(drop).ok_or_else(|| edge(&ShelfError::NoMaintenance))
+    }
+
     async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError> {
         let task = task_inputs(job, inputs, bootstrap);
         let shelf = Arc::clone(&self.shelf);

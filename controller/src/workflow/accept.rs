@@ -106,6 +106,7 @@ impl Workflow {
         // What a site's own target does is the site's to know: it is treated with the same care as an install.
         let destructive = shipped.is_none_or(|target| target.destructive);
         let machine = self.machine_for(submission, &recipe.task_target, destructive).await?;
+        self.deps.shelf.ready()?;
         let settings = &self.deps.settings;
         let api_url = self.reachable("api_url", machine.api_url.as_ref().unwrap_or(&settings.api_url))?;
         let media_url =

@@ -57,6 +57,8 @@ impl FoundImage {
 /// Serves media to BMCs.
 #[async_trait]
 pub trait Shelf: Send + Sync + 'static {
+    /// Whether media could be staged at all: asked before a job is accepted, and again when it stages.
+    fn ready(&self) -> Result<(), EdgeError>;
     /// Makes and serves the media of one attempt. A pure function of its arguments and the site's keys: the same
     /// bytes under the same URLs every time, so that it is called again after a restart.
     ///

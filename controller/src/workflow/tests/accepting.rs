@@ -109,6 +109,21 @@ async fn an_image_s_own_word_on_its_kind_is_not_overridden() {
 }
 
 #[tokio::test]
+async fn without_a_maintenance_medium_nothing_is_accepted_or_planned() {
+    let world = World::new().await;
+    *world.shelf.unready.lock().unwrap() = Some(crate::workflow::EdgeError {
+        code: "media.no_maintenance",
+        message: "there is no maintenance medium; build it".to_owned(),
+        transient: false,
+    });
+    assert_eq!(refused(&world, |_| {}).await.code(), "media.no_maintenance");
+    let planned = world.workflow.plan(world.submission()).await.unwrap_err();
+    assert_eq!(planned.code(), "media.no_maintenance");
+    assert!(world.images.pins.lock().unwrap().is_empty());
+    assert!(world.bmc.state().passwords.is_empty(), "a BMC was asked");
+}
+
+#[tokio::test]
 async fn a_busy_machine_names_its_job() {
     let world = World::new().await;
     let job = world.accept(|_| {}).await;

@@ -131,7 +131,7 @@ async fn every_phase_has_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_task_medium_that_cannot_be_made_fails_staging() {
+async fn a_maintenance_medium_that_goes_missing_after_acceptance_fails_staging() {
     let world = World::new().await;
     *world.shelf.fault.lock().unwrap() = Some(crate::workflow::EdgeError {
         code: "media.no_maintenance",

@@ -29,10 +29,14 @@ pub struct FakeShelf {
     pub staged: Mutex<HashMap<JobId, String>>,
     pub read: Mutex<Option<LastRead>>,
     pub fault: Mutex<Option<EdgeError>>,
+    pub unready: Mutex<Option<EdgeError>>,
 }
 
 #[async_trait]
 impl Shelf for FakeShelf {
+    fn ready(&self) -> Result<(), EdgeError> {
+        self.unready.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
     async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError> {
         if let Some(fault) = self.fault.lock().unwrap().clone() {
             return Err(fault);

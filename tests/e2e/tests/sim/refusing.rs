@@ -198,15 +198,20 @@ async fn a_tag_that_moves_after_acceptance_does_not_change_what_is_installed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_maintenance_medium_a_job_says_so_and_readiness_does_too() {
+async fn without_a_maintenance_medium_jobs_are_refused_and_readiness_says_why() {
     let setup = e2e::sim::Setup { maintenance: false, ..e2e::sim::Setup::of(1) };
     let site = super::support::start(setup).await;
     let ready = site.api().get("/readyz").await.unwrap();
     assert_eq!(ready.status, 503, "{}", ready.text);
-    let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
-    let job = site.api().wait_complete(&id).await.unwrap();
-    assert_eq!(job["reason_code"], "media.no_maintenance", "{job:#}");
-    assert!(job["reason"].as_str().unwrap().contains("maintenance_iso"), "{job:#}");
+    let body = json!({ "server_serial": site.serial(0), "recipe": site.recipe() });
+    for path in ["/api/v1/jobs", "/api/v1/jobs?dry_run=true"] {
+        let refused = site.api().post(path, body.clone()).await.unwrap();
+        assert_eq!((refused.status, refused.code()), (503, "media.no_maintenance"), "{}", refused.text);
+        assert!(refused.message().contains("maintenance_iso"), "{}", refused.text);
+    }
+    let jobs = site.api().get("/api/v1/jobs").await.unwrap();
+    assert_eq!(jobs.body["jobs"], json!([]));
     assert_eq!(lifecycle(&site, 0).await, "free");
+    assert!(site.machine(0).requests().is_empty(), "the BMC was bothered");
     site.end().await;
 }
