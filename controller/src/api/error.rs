@@ -105,7 +105,8 @@ fn status(code: &str) -> StatusCode {
         | "invalid_recipe"
         | "machine.placeholder_serial"
         | "report.malformed"
-        | "callback.url" => StatusCode::BAD_REQUEST,
+        | "callback.url"
+        | "callback.secret" => StatusCode::BAD_REQUEST,
         "auth.token" | "report.unauthorized" => StatusCode::UNAUTHORIZED,
         "auth.role" | "report.forbidden" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::{Ending, Event, Job, JobState, Live, Outcome};
+use crate::workflow::without_media;
 
 /// A job as the API shows it, without its timeline.
 pub fn job(job: &Job, live: &Live) -> Value {
@@ -74,28 +75,14 @@ pub fn event(event: &Event) -> Value {
     view
 }
 
-/// What stands before the name of a medium in its URL.
-const MEDIA: &str = "/m/";
-
 /// Replaces names of media in every text of a value.
 pub fn hide_media(value: &mut Value) {
     match value {
-        Value::String(text) if text.contains(MEDIA) => *text = without_media(text),
+        Value::String(text) => *text = without_media(text),
         Value::Array(items) => items.iter_mut().for_each(hide_media),
         Value::Object(fields) => fields.values_mut().for_each(hide_media),
         _ => {}
     }
-}
-
-fn without_media(text: &str) -> String {
-    let mut pieces = text.split(MEDIA);
-    let mut hidden = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        hidden.push_str(MEDIA);
-        hidden.push('…');
-        hidden.push_str(piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
-    }
-    hidden
 }
 
 fn drop_nulls(view: &mut Value) {

@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::shapes;
 use super::{ApiState, body, job_view};
-use crate::model::{Job, JobId, Role, Status};
+use crate::model::{Job, JobId, Role, Secret, Status};
 use crate::store::{self, Idempotency, JobFilter};
 use crate::workflow::{Accepted, Submission};
 
@@ -33,6 +33,8 @@ struct Submit {
     reinstall: bool,
     #[serde(default)]
     callback_url: Option<String>,
+    #[serde(default)]
+    callback_secret: Option<String>,
 }
 
 /// Query of `POST /jobs`.
@@ -68,6 +70,7 @@ pub async fn submit(
         recipe: wanted.recipe.get().to_owned(),
         reinstall: wanted.reinstall,
         callback_url: wanted.callback_url,
+        callback_secret: wanted.callback_secret.map(Secret::new),
         idempotency,
         requested_by: caller.0.name.clone(),
     };
@@ -93,7 +96,10 @@ async fn answer(state: &ApiState, accepted: Accepted) -> Result<Response, ApiErr
     let id = accepted.job.id;
     let location = HeaderValue::from_str(&format!("/api/v1/jobs/{id}"))
         .map_err(|_| ApiError::bad_request("this id cannot be a path"))?;
-    let view = view(state, &id).await?;
+    let mut view = view(state, &id).await?;
+    if let Some(secret) = accepted.callback_secret {
+        view["callback_secret"] = json!(secret.expose());
+    }
     Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
 }
 

@@ -45,6 +45,8 @@ pub trait Store: Send + Sync + 'static {
     fn job(&self, id: &JobId) -> Result<Option<Job>>;
     /// What its task medium is made of; none once erased.
     fn inputs(&self, id: &JobId) -> Result<Option<Inputs>>;
+    /// What signs callbacks to the job's own `callback_url`; none without one, or once erased.
+    fn job_callback_secret(&self, id: &JobId) -> Result<Option<Secret<String>>>;
     /// Jobs, newest first.
     fn jobs(&self, filter: &JobFilter) -> Result<Page<Job>>;
     /// Every job that is not released, oldest first.
@@ -72,7 +74,7 @@ pub trait Store: Send + Sync + 'static {
     fn flush_live(&self, lives: &[(JobId, Live)]) -> Result<()>;
     /// The last flushed of what lives in memory.
     fn live(&self, id: &JobId) -> Result<Option<Live>>;
-    /// Erases the sealed inputs of jobs released before `before`; answers how many.
+    /// Erases what is sealed of jobs released before `before`; answers how many.
     fn erase_inputs(&self, before: Timestamp) -> Result<u64>;
 
     // --- timeline

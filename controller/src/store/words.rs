@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Announcement, Inputs, Job, JobId, Lifecycle, MachineId, NewEvent, Status};
+use crate::model::{Announcement, Inputs, Job, JobId, Lifecycle, MachineId, NewEvent, Secret, Status};
 
 /// A job to be made, with everything that becomes durable together with it.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct NewJob {
     pub job: Job,
     /// What its task medium is made of; sealed.
     pub inputs: Inputs,
+    /// What signs callbacks to the job's own `callback_url`; sealed.
+    pub callback_secret: Option<Secret<String>>,
     /// The caller's key.
     pub idempotency: Option<Idempotency>,
     /// Its first events.

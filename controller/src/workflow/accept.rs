@@ -18,12 +18,13 @@ use url::Url;
 
 use super::edges::FoundImage;
 use super::error::AcceptError;
+use super::outbox::{fresh_secret, secret_key};
 use super::{Workflow, change};
 use crate::model::{
     Inputs, Job, JobId, JobState, Lifecycle, Machine, NewEvent, Overrides, PinnedImage, ResolvedImage,
-    Source, StepRecord,
+    Secret, Source, StepRecord,
 };
-use crate::store::{self, Created, Idempotency, NewJob};
+use crate::store::{self, Created, Idempotency, NewJob, StoreError};
 
 /// What was POSTed.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Submission {
     pub reinstall: bool,
     /// Where this one job's events go.
     pub callback_url: Option<String>,
+    /// What signs them; one is made when none is given.
+    pub callback_secret: Option<Secret<String>>,
     /// The caller's promise about repeats.
     pub idempotency: Option<Idempotency>,
     /// Who asks: name of a token.
@@ -49,6 +52,8 @@ pub struct Accepted {
     pub job: Job,
     /// False: it was made by an earlier request with the same key, or the same repetition.
     pub created: bool,
+    /// What signs callbacks to its own `callback_url`, for the one who submitted it and did not give it.
+    pub callback_secret: Option<Secret<String>>,
 }
 
 /// Everything about a submission that is settled before anything is stored.
@@ -85,7 +90,8 @@ impl Workflow {
         match found {
             None => Ok(None),
             Some((job, body)) if body == idempotency.body_sha256 => {
-                Ok(Some(Accepted { job, created: false }))
+                let callback_secret = self.secret_for(&job, submission).await?;
+                Ok(Some(Accepted { job, created: false, callback_secret }))
             }
             Some((job, _)) => Err(AcceptError::KeyReused { key: idempotency.key, job: job.id }),
         }
@@ -111,6 +117,7 @@ impl Workflow {
         let api_url = self.reachable("api_url", machine.api_url.as_ref().unwrap_or(&settings.api_url))?;
         let media_url =
             self.reachable("media_url", machine.media_url.as_ref().unwrap_or(&settings.media_url))?;
+        callback_secret_fits(submission)?;
         if let Some(url) = &submission.callback_url {
             self.deps
                 .fetch
@@ -248,6 +255,11 @@ impl Workflow {
         let now = self.now();
         let (job, inputs) =
             self.job_from(settled.recipe.clone(), &settled, submission, recipe_sha256, retry_of, now);
+        let callback_secret = match (&submission.callback_url, &submission.callback_secret) {
+            (None, _) => None,
+            (Some(_), Some(given)) => Some(given.clone()),
+            (Some(_), None) => Some(fresh_secret().map_err(|_| AcceptError::NoRandomness)?),
+        };
         for image in job.images() {
             if let Err(error) = self.deps.images.pin(&image, &job.id).await {
                 self.unpin(&job.id).await;
@@ -262,6 +274,7 @@ impl Workflow {
             .data(serde_json::json!({ "requested_by": submission.requested_by, "recipe_sha256": job.recipe_sha256 }));
         let new = NewJob {
             announcements: vec![change::announcement(&job, "job.queued")],
+            callback_secret,
             idempotency: submission.idempotency.clone(),
             events: vec![event],
             job: job.clone(),
@@ -277,9 +290,13 @@ impl Workflow {
                 tracing::info!(job_id = %job.id, serial = %job.serial, target = %job.task_target, "job accepted");
                 self.drive(job.id.clone());
                 self.hub.outbox.notify_one();
-                Ok(Accepted { job: *job, created: true })
+                let callback_secret = self.secret_for(&job, submission).await?;
+                Ok(Accepted { job: *job, created: true, callback_secret })
             }
-            Created::Existing(job) => Ok(Accepted { job: *job, created: false }),
+            Created::Existing(job) => {
+                let callback_secret = self.secret_for(&job, submission).await?;
+                Ok(Accepted { job: *job, created: false, callback_secret })
+            }
             Created::KeyReused { job } => {
                 let key = submission.idempotency.as_ref().map(|i| i.key.clone()).unwrap_or_default();
                 Err(AcceptError::KeyReused { key, job })
@@ -287,6 +304,20 @@ impl Workflow {
             Created::ActiveJob { job } => Err(AcceptError::ActiveJob { serial, job }),
             Created::NoMachine => Err(AcceptError::UnknownMachine { serial }),
         }
+    }
+
+    /// The secret of a job's callbacks, for the answer: whoever submitted the job may not have heard it the first
+    /// time. Who gave it knows it, and nobody else is told.
+    async fn secret_for(
+        &self,
+        job: &Job,
+        submission: &Submission,
+    ) -> Result<Option<Secret<String>>, StoreError> {
+        if submission.callback_secret.is_some() || job.requested_by != submission.requested_by {
+            return Ok(None);
+        }
+        let id = job.id.clone();
+        store::on(&self.deps.store, move |store| store.job_callback_secret(&id)).await
     }
 
     fn job_from(
@@ -370,6 +401,21 @@ fn seconds(recipe: &Recipe) -> Overrides {
         .iter()
         .filter_map(|(name, text)| schema::size::duration(text).ok().map(|d| (name.clone(), d.as_secs())))
         .collect()
+}
+
+/// Bytes of key that Standard Webhooks asks for.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+fn callback_secret_fits(submission: &Submission) -> Result<(), AcceptError> {
+    let Some(secret) = &submission.callback_secret else { return Ok(()) };
+    let problem = if submission.callback_url.is_none() {
+        "there is no callback_url that it could sign for; give both, or leave it out"
+    } else if !secret_key(secret).is_some_and(|key| SECRET_BYTES.contains(&key.len())) {
+        "it is `whsec_` and 24 to 64 random bytes in base64; leave it out to have one made"
+    } else {
+        return Ok(());
+    };
+    Err(AcceptError::CallbackSecret { problem })
 }
 
 /// What the image is: what it says itself. The recipe's word counts only where the image says nothing, and must not

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::redact::without_media;
 use crate::model::{
     Announcement, Ending, Illegal, Input, Job, JobState, Lifecycle, NewEvent, Outcome, Phase, Source,
 };
@@ -123,7 +124,7 @@ pub fn announcement(job: &Job, kind: &str) -> Announcement {
     if let Some(Outcome::Failed(failure)) = job.state.outcome() {
         data["failed_step"] = json!(failure.failed_step);
         data["code"] = json!(failure.code);
-        data["reason"] = json!(failure.reason);
+        data["reason"] = json!(without_media(&failure.reason)); // also of jobs that failed under an older version
     }
     Announcement { kind: kind.to_owned(), data }
 }

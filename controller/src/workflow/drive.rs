@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::error::chain;
+use super::redact::without_media;
 use super::write::{Written, later};
 use super::{Urls, Workflow, change, steps, tokens};
 use crate::model::{
@@ -66,7 +67,7 @@ impl From<BmcError> for Fault {
             BmcError::Missing { .. } => "bmc.missing",
             BmcError::Nonsense { .. } => "bmc.nonsense",
         };
-        Self { code, text: chain(&error), transient: error.is_transient() }
+        Self { code, text: without_media(&chain(&error)), transient: error.is_transient() }
     }
 }
 
@@ -383,7 +384,7 @@ impl Cx {
     /// Records what was seen, for the timeline.
     pub async fn saw(&self, job: &Job, evidence: &Evidence) -> Result<(), Fault> {
         let data = serde_json::json!({ "requests": evidence.requests });
-        let event = NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", evidence.seen.clone());
+        let event = NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", without_media(&evidence.seen));
         let event = event.step(job.state.name()).data(data);
         Ok(self.workflow.note(job, vec![event]).await?)
     }

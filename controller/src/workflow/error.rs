@@ -103,6 +103,15 @@ pub enum AcceptError {
         #[source]
         source: FetchError,
     },
+    /// The secret for callbacks is none.
+    #[error("callback_secret cannot be used: {problem}")]
+    CallbackSecret {
+        /// What is wrong, with the remedy.
+        problem: &'static str,
+    },
+    /// No secret can be made.
+    #[error("the system has no randomness yet, which a callback secret needs; try again")]
+    NoRandomness,
     /// Host or BMC would be sent to themselves.
     #[error("{name} is {url}, which the machine cannot reach: it is loopback; set an address on its network")]
     LoopbackUrl {
@@ -164,6 +173,8 @@ impl AcceptError {
             Self::ImageKindUnknown { .. } => "image.kind_unknown",
             Self::Payload { .. } => "payload.fetch",
             Self::CallbackUrl { .. } => "callback.url",
+            Self::CallbackSecret { .. } => "callback.secret",
+            Self::NoRandomness => "random.unavailable",
             Self::LoopbackUrl { .. } => "site.loopback_url",
             Self::Layout { .. } => "layout.impossible",
             Self::UnknownJob { .. } => "job.unknown",

@@ -66,16 +66,16 @@ impl Workflow {
     /// are those of then; image tags mean what they mean now. Asking again gives the same new job.
     pub async fn retry(self: &Arc<Self>, id: &JobId, by: &str) -> Result<Accepted, AcceptError> {
         let wanted = id.clone();
-        let (job, again, inputs) = store::on(&self.deps.store, move |store| {
+        let (job, again, inputs, secret) = store::on(&self.deps.store, move |store| {
             let again = match store.retry_of(&wanted)? {
                 Some(again) => store.job(&again)?,
                 None => None,
             };
-            Ok((store.job(&wanted)?, again, store.inputs(&wanted)?))
+            Ok((store.job(&wanted)?, again, store.inputs(&wanted)?, store.job_callback_secret(&wanted)?))
         })
         .await?;
         if let Some(job) = again {
-            return Ok(Accepted { job, created: false });
+            return Ok(Accepted { job, created: false, callback_secret: None });
         }
         let Some(job) = job else { return Err(AcceptError::UnknownJob { job: id.clone() }) };
         if !job.state.is_released() || job.state.status() == Status::Succeeded {
@@ -87,6 +87,7 @@ impl Workflow {
             recipe: String::new(), // settled below from the stored recipe
             reinstall: job.reinstall,
             callback_url: job.callback_url.clone(),
+            callback_secret: secret, // the receiver knows this one
             idempotency: None,
             requested_by: by.to_owned(),
         };

@@ -43,7 +43,7 @@ pub use error::{AcceptError, HandsError, IntentError, ReportError, chain};
 pub use hub::Signal;
 pub use outbox::fresh_secret;
 pub use plan::Plan;
-pub use redact::Redactor;
+pub use redact::{Redactor, without_media};
 pub use report::Answer;
 pub use session::Session;
 pub use settings::{Settings, SiteKeys};

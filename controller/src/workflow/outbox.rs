@@ -17,7 +17,7 @@ use sha2::Sha256;
 
 use super::error::chain;
 use super::write::later;
-use super::{SiteKeys, Workflow};
+use super::Workflow;
 use crate::model::{Delivery, Secret};
 use crate::store::{self, DeliveryResult, Store, StoreError};
 
@@ -72,8 +72,20 @@ async fn deliver_due(workflow: &Arc<Workflow>) -> Result<Option<Timestamp>, Stor
 async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreError> {
     let secrets = match delivery.callback_id.clone() {
         Some(id) => store::on(&workflow.deps.store, move |store| store.callback_secrets(&id)).await?,
-        None => vec![workflow.callback_secret()],
+        None => match delivery.job_id.clone() {
+            Some(id) => {
+                let secret = store::on(&workflow.deps.store, move |store| store.job_callback_secret(&id)).await?;
+                secret.into_iter().collect()
+            }
+            None => vec![],
+        },
     };
+    if secrets.is_empty() {
+        // What nobody can verify is not sent.
+        let error = "there is no secret to sign it with any more".to_owned();
+        let dead = DeliveryResult::Dead { error };
+        return store::on(&workflow.deps.store, move |store| store.settle_delivery(delivery.seq, dead)).await;
+    }
     let sent_at = workflow.now();
     let headers = [
         ("webhook-id", delivery.webhook_id.clone()),
@@ -109,9 +121,8 @@ async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreE
 pub fn sign(id: &str, at: Timestamp, body: &str, secrets: &[Secret<String>]) -> String {
     let signed = format!("{id}.{}.{body}", at.as_second());
     let one = |secret: &Secret<String>| {
-        let key = secret.expose().strip_prefix(SECRET_PREFIX).unwrap_or(secret.expose());
         // A secret that is not base64 is used as it stands, as receivers' libraries do.
-        let key = BASE64.decode(key).unwrap_or_else(|_| key.as_bytes().to_vec());
+        let key = secret_key(secret).unwrap_or_else(|| secret.expose().as_bytes().to_vec().into());
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
         mac.update(signed.as_bytes());
         Some(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
@@ -119,7 +130,13 @@ pub fn sign(id: &str, at: Timestamp, body: &str, secrets: &[Secret<String>]) -> 
     secrets.iter().filter_map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// A fresh secret for a subscription, in the form receivers expect.
+/// The key in a secret; none when it is not of the form that receivers expect.
+pub fn secret_key(secret: &Secret<String>) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    let key = secret.expose().strip_prefix(SECRET_PREFIX)?;
+    BASE64.decode(key).ok().map(Into::into)
+}
+
+/// A fresh secret for a subscription or a job, in the form receivers expect.
 pub fn fresh_secret() -> Result<Secret<String>, getrandom::Error> {
     let mut key = zeroize::Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut())?;
@@ -127,19 +144,10 @@ pub fn fresh_secret() -> Result<Secret<String>, getrandom::Error> {
 }
 
 impl Workflow {
-    /// The secret that signs what goes to a job's own `callback_url`: one for the site, for its administrator to hand out.
-    pub fn callback_secret(&self) -> Secret<String> {
-        callback_secret(&self.deps.site_keys)
-    }
-
     /// Looks at the outbox now; for replays.
     pub fn nudge_outbox(&self) {
         self.hub.outbox.notify_one();
     }
-}
-
-fn callback_secret(keys: &SiteKeys) -> Secret<String> {
-    Secret::new(format!("{SECRET_PREFIX}{}", BASE64.encode(keys.mac(&[b"callback_url secret 1"]))))
 }
 
 #[cfg(test)]
@@ -177,13 +185,5 @@ mod tests {
         let told = crate::model::Announcement { kind, data: said["data"].clone() };
         let when = said["timestamp"].as_str().unwrap().parse().unwrap();
         assert_eq!(told.body(when), body, "this is not the form that bodies are written in");
-    }
-
-    #[test]
-    fn the_sites_callback_secret_is_stable_and_its_own() {
-        let secret = callback_secret(&SiteKeys::new([1; 32]));
-        assert_eq!(secret, callback_secret(&SiteKeys::new([1; 32])));
-        assert_ne!(secret, callback_secret(&SiteKeys::new([2; 32])));
-        assert!(secret.expose().starts_with("whsec_"));
     }
 }

@@ -64,9 +64,9 @@ impl Redactor {
         Self { secrets }
     }
 
-    /// The text with every secret replaced.
+    /// The text with every secret and every name of a medium replaced.
     pub fn clean(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text = without_media(text);
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), STARS);
@@ -81,6 +81,22 @@ pub fn proxy_password(network: Option<&HostNetwork>) -> &str {
     let proxy = network.and_then(|network| network.proxy.as_deref());
     let login = proxy.and_then(schema::shown::login).unwrap_or_default();
     login.split_once(':').map_or(login, |(_, password)| password)
+}
+
+/// What stands before the name of a medium in its URL.
+const MEDIA: &str = "/m/";
+
+/// A text without names of media: whoever knows one can read the medium, and with it the recipe's secrets and the
+/// job's token. BMCs repeat their URLs in evidence and in refusals.
+pub fn without_media(text: &str) -> String {
+    let mut pieces = text.split(MEDIA);
+    let mut hidden = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        hidden.push_str(MEDIA);
+        hidden.push('…');
+        hidden.push_str(piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+    }
+    hidden
 }
 
 /// Every payload of a recipe.
@@ -116,5 +132,17 @@ mod tests {
             "#cloud-config chpasswd ok: yes; set ***; tried *** with *** and ***; by http://ops:***@proxy:3128"
         );
         assert!(!format!("{redactor:?}").contains("horse"));
+    }
+
+    #[test]
+    fn names_of_media_are_replaced_and_nothing_else() {
+        for (text, wanted) in [
+            ("inserting http://10.0.0.5/m/abcdefghijklmnopqrstuvwxyz/task.iso into Cd", "inserting http://10.0.0.5/m/…/task.iso into Cd"),
+            ("/m/a1/b.iso and /m/c2", "/m/…/b.iso and /m/…"),
+            ("https://ci/job/7", "https://ci/job/7"),
+            ("", ""),
+        ] {
+            assert_eq!(without_media(text), wanted);
+        }
     }
 }

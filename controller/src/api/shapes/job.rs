@@ -16,6 +16,9 @@ pub struct Submission {
     reinstall: Option<bool>,
     /// Where this job's events are sent, besides the site's callbacks.
     callback_url: Option<String>,
+    /// What signs them: `whsec_` and 24 to 64 bytes in base64. Without it one is made and shown in the answer.
+    #[schema(write_only)]
+    callback_secret: Option<String>,
 }
 
 /// Where a job stands. The last three are final.
@@ -74,6 +77,9 @@ pub struct Job {
     heard_at: Option<String>,
     /// Exactly the systemd unit that failed, or the phase.
     failed_step: Option<String>,
+    /// What signs callbacks to its `callback_url`, if it was made here: only in the answers to its submission.
+    #[schema(read_only)]
+    callback_secret: Option<String>,
     /// Stable code of the failure.
     reason_code: Option<String>,
     /// The failure in words.

@@ -84,6 +84,9 @@ struct Submit {
     /// Where this job's events are sent, besides the site's callbacks
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
+    /// File that holds the secret they are signed with (whsec_…); default: one is made and printed on stderr, this once
+    #[arg(long, value_name = "FILE", requires = "callback_url")]
+    callback_secret_file: Option<PathBuf>,
     /// Print the API's JSON
     #[arg(long)]
     json: bool,
@@ -210,10 +213,15 @@ fn recipe(file: &Path) -> anyhow::Result<Box<RawValue>> {
 async fn submit(client: &Client, wanted: &Submit) -> anyhow::Result<ExitCode> {
     let recipe = recipe(&wanted.recipe)?;
     let serial = serde_json::to_string(&wanted.serial)?;
-    let callback = match &wanted.callback_url {
-        Some(url) => format!(",\"callback_url\":{}", serde_json::to_string(url)?),
-        None => String::new(),
-    };
+    let mut callback = String::new();
+    if let Some(url) = &wanted.callback_url {
+        callback.push_str(&format!(",\"callback_url\":{}", serde_json::to_string(url)?));
+    }
+    if let Some(file) = &wanted.callback_secret_file {
+        let secret = super::connection::read(file)
+            .with_context(|| format!("reading the callback secret in {}", file.display()))?;
+        callback.push_str(&format!(",\"callback_secret\":{}", serde_json::to_string(secret.trim())?));
+    }
     let body = format!(
         "{{\"server_serial\":{serial},\"reinstall\":{}{callback},\"recipe\":{}}}",
         wanted.reinstall,
@@ -243,6 +251,9 @@ async fn submit(client: &Client, wanted: &Submit) -> anyhow::Result<ExitCode> {
     if wanted.json && !wanted.watch {
         print_json(&answer)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(secret) = answer["callback_secret"].as_str() {
+        eprintln!("callbacks of this job are signed with {secret} (not shown again)");
     }
     let job = read(answer)?;
     if !wanted.json {

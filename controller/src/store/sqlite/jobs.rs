@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::super::{Applied, Change, Created, JobFilter, NewJob, Page, Result, Sealer, StoreError};
 use super::{db, from_doc, micros, outbox, timeline, to_doc};
-use crate::model::{Inputs, Job, JobId, Lease, Live, MachineId};
+use crate::model::{Inputs, Job, JobId, Lease, Live, MachineId, Secret};
 
 const WHAT: &str = "reading or writing a job";
 const PAGE: u32 = 50;
@@ -13,6 +13,10 @@ const PAGE_MAX: u32 = 500;
 
 fn context(id: &JobId) -> String {
     format!("job/{id}/inputs")
+}
+
+fn secret_context(id: &JobId) -> String {
+    format!("job/{id}/callback_secret")
 }
 
 pub fn create(tx: &Transaction<'_>, sealer: &Sealer, new: NewJob) -> Result<Created> {
@@ -44,15 +48,22 @@ pub fn create(tx: &Transaction<'_>, sealer: &Sealer, new: NewJob) -> Result<Crea
     let inputs = sealer
         .seal(&context(&job.id), plain.as_bytes())
         .map_err(|source| StoreError::Sealed { what: "job's inputs", source })?;
+    let secret = new.callback_secret.map(|secret| {
+        sealer
+            .seal(&secret_context(&job.id), secret.expose().as_bytes())
+            .map_err(|source| StoreError::Sealed { what: "job's callback secret", source })
+    });
     tx.execute(
-        "INSERT INTO jobs (id, machine_id, status, version, retry_of, doc, inputs) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6)",
+        "INSERT INTO jobs (id, machine_id, status, version, retry_of, doc, inputs, callback_secret) \
+         VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)",
         params![
             job.id.as_str(),
             job.machine_id.as_str(),
             job.state.status().as_str(),
             job.retry_of.as_ref().map(JobId::as_str),
             to_doc("job", &job)?,
-            inputs
+            inputs,
+            secret.transpose()?
         ],
     )
     .map_err(db(WHAT))?;
@@ -132,6 +143,23 @@ pub fn inputs(c: &Connection, sealer: &Sealer, id: &JobId) -> Result<Option<Inpu
     serde_json::from_slice(&plain)
         .map(Some)
         .map_err(|source| StoreError::Document { what: "job's inputs", source })
+}
+
+pub fn callback_secret(c: &Connection, sealer: &Sealer, id: &JobId) -> Result<Option<Secret<String>>> {
+    let what = "job's callback secret";
+    let sealed: Option<Option<Vec<u8>>> = c
+        .query_row("SELECT callback_secret FROM jobs WHERE id = ?1", [id.as_str()], |row| row.get(0))
+        .optional()
+        .map_err(db(WHAT))?;
+    let Some(sealed) = sealed.flatten() else { return Ok(None) };
+    let plain = sealer
+        .open(&secret_context(id), &sealed)
+        .map_err(|source| StoreError::Sealed { what, source })?;
+    let text = String::from_utf8(plain.to_vec()).map_err(|_| {
+        use serde::de::Error;
+        StoreError::Document { what, source: serde_json::Error::custom("not text") }
+    })?;
+    Ok(Some(Secret::new(text)))
 }
 
 pub fn list(c: &Connection, filter: &JobFilter) -> Result<Page<Job>> {
@@ -247,7 +275,8 @@ pub fn live(c: &Connection, id: &JobId) -> Result<Option<Live>> {
 
 pub fn erase_inputs(tx: &Transaction<'_>, before: Timestamp) -> Result<u64> {
     tx.execute(
-        "UPDATE jobs SET inputs = NULL WHERE inputs IS NOT NULL AND released_at IS NOT NULL AND released_at < ?1",
+        "UPDATE jobs SET inputs = NULL, callback_secret = NULL \
+         WHERE inputs IS NOT NULL AND released_at IS NOT NULL AND released_at < ?1",
         [micros(before)],
     )
     .map(|count| count as u64)

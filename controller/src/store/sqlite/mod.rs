@@ -159,6 +159,9 @@ impl Store for SqliteStore {
     fn inputs(&self, id: &JobId) -> Result<Option<Inputs>> {
         self.read("reading a job's inputs", |c| jobs::inputs(c, &self.sealer, id))
     }
+    fn job_callback_secret(&self, id: &JobId) -> Result<Option<Secret<String>>> {
+        self.read("reading a job's callback secret", |c| jobs::callback_secret(c, &self.sealer, id))
+    }
     fn jobs(&self, filter: &JobFilter) -> Result<Page<Job>> {
         self.read("listing jobs", |c| jobs::list(c, filter))
     }

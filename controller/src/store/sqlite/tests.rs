@@ -53,6 +53,7 @@ fn new_job(machine: &Machine) -> NewJob {
     }))
     .unwrap();
     NewJob {
+        callback_secret: Some("whsec_sealed".to_owned().into()),
         job: Job {
             id: JobId::fresh(),
             machine_id: machine.id.clone(),

@@ -205,6 +205,7 @@ impl World {
             recipe: recipe().to_string(),
             reinstall: false,
             callback_url: None,
+            callback_secret: None,
             idempotency: None,
             requested_by: "ci".to_owned(),
         }
@@ -214,7 +215,7 @@ impl World {
         let mut recipe = recipe();
         change(&mut recipe);
         let submission = Submission { recipe: recipe.to_string(), ..self.submission() };
-        let Accepted { job, created } = self.workflow.accept(submission).await.unwrap();
+        let Accepted { job, created, .. } = self.workflow.accept(submission).await.unwrap();
         assert!(created);
         job
     }
