@@ -68,9 +68,6 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
     ("SystemTime::now()", &["main.rs", "server", "cli", "workflow/clock.rs"]),
 ];
-/// Breaches that are known and to be repaired, as `path: crate or word`. Nothing may be added; what is repaired
-/// must go.
-const DEBTS: &[&str] = &["store/error.rs: rusqlite"];
 /// Where a request is refused, besides the rooms that speak other protocols than ours.
 const STATUS: &[&str] = &[
     "api/error.rs",
@@ -234,7 +231,7 @@ fn crates_stay_in_the_rooms_that_own_them() {
     let mut broken = Vec::new();
     for source in sources() {
         for (name, places) in CRATES {
-            if source.is_in(places) || DEBTS.contains(&format!("{}: {name}", source.path).as_str()) {
+            if source.is_in(places) {
                 continue;
             }
             let uses = [format!("{name}::"), format!("use {name};")];
@@ -258,16 +255,6 @@ fn crates_stay_in_the_rooms_that_own_them() {
 }
 
 #[test]
-fn a_debt_that_was_repaired_is_struck_off() {
-    for debt in DEBTS {
-        let (path, word) = debt.split_once(": ").unwrap();
-        let owed =
-            sources().iter().any(|s| s.path == path && s.lines.iter().any(|(_, line)| line.contains(word)));
-        assert!(owed, "{debt} is repaired: take it off the list");
-    }
-}
-
-#[test]
 fn processes_environment_and_clocks_have_their_places() {
     let mut broken = Vec::new();
     for source in sources() {
@@ -286,8 +273,7 @@ fn processes_environment_and_clocks_have_their_places() {
 #[test]
 fn refusing_statuses_are_chosen_in_few_places() {
     let mut broken = Vec::new();
-    let owed = |source: &Source| DEBTS.contains(&format!("{}: StatusCode", source.path).as_str());
-    for source in sources().iter().filter(|source| !source.is_in(STATUS) && !owed(source)) {
+    for source in sources().iter().filter(|source| !source.is_in(STATUS)) {
         for (number, line) in &source.lines {
             let names = line.match_indices("StatusCode::").map(|(at, mark)| &line[at + mark.len()..]);
             let refuses = |rest: &str| {

@@ -12,7 +12,7 @@ pub enum StoreError {
         what: &'static str,
         /// What SQLite said.
         #[source]
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk is full: nothing was written, and nothing was lost.
     #[error("the disk that holds the state folder is full ({what}); make room and try again")]

@@ -126,7 +126,7 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
 fn db(what: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::DiskFull { what },
-        _ => StoreError::Database { what, source },
+        _ => StoreError::Database { what, source: Box::new(source) },
     }
 }
 
