@@ -76,7 +76,7 @@ pub(super) fn is_image(shown: Option<&str>, url: &str) -> bool {
     fn path(text: &str) -> &str {
         text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(text)
     }
-    let Some(shown) = shown else { return true };
+    let Some(shown) = shown.filter(|shown| !shown.is_empty()) else { return true };
     let wanted = path(url);
     let file = wanted.rsplit('/').next().unwrap_or(wanted);
     shown == url || path(shown) == wanted || (!shown.contains('/') && shown == file)

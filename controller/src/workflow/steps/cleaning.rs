@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Came, Cx, Fault, Next};
-use crate::model::{Input, Job};
+use crate::model::{HeldMedium, Input, Job};
 use crate::redfish::{Bmc, Power, Slot};
 use crate::workflow::change::ends_on;
 use crate::workflow::write::later;
@@ -26,10 +26,10 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         // Durable: after a restart, a machine that is on again was switched on below, and is left on.
         job = cx.record(&job, |job| job.off_seen = true).await?;
     }
-    for slot in bmc.slots().await?.iter().filter(|slot| is_ours(slot, &job)) {
+    for slot in bmc.slots().await?.iter().filter(|slot| is_ours(slot, &job.media)) {
         cx.saw(&job, &bmc.eject(&slot.id).await?).await?;
     }
-    if let Some(slot) = bmc.slots().await?.iter().find(|slot| is_ours(slot, &job)) {
+    if let Some(slot) = bmc.slots().await?.iter().find(|slot| is_ours(slot, &job.media)) {
         let text = format!("slot {} still shows this job's medium after it was ejected", slot.id.0);
         return Err(Fault { code: "bmc.not_observed", text, transient: true });
     }
@@ -53,15 +53,11 @@ async fn host_leaves(cx: &Cx, job: &Job, bmc: &dyn Bmc) -> Result<Option<Next>, 
     Ok(Some(Next::Wait { until: until.min(cx.workflow.later(LOOK_EVERY)), reason }))
 }
 
-/// A slot holds our medium if it says our URL; one that says nothing is believed to hold what we put there.
-fn is_ours(slot: &Slot, job: &Job) -> bool {
-    let put_here = job.media.iter().any(|medium| medium.slot == slot.id.0);
-    match &slot.image {
-        Some(image) if !image.is_empty() => {
-            job.media.iter().any(|medium| &medium.url == image) && slot.inserted
-        }
-        _ => put_here && slot.inserted,
-    }
+/// A slot holds our medium if it shows it in any of the forms in which BMCs give images back. The name of the file
+/// alone, or nothing at all, is ours only where we put something: others may have a file of that name.
+fn is_ours(slot: &Slot, put: &[HeldMedium]) -> bool {
+    let unmistakable = slot.image.as_deref().is_some_and(|image| image.contains('/'));
+    put.iter().any(|medium| slot.holds(&medium.url) && (unmistakable || medium.slot == slot.id.0))
 }
 
 async fn alarm(cx: &mut Cx, job: &Job) -> Result<(), Fault> {
@@ -78,4 +74,40 @@ async fn alarm(cx: &mut Cx, job: &Job) -> Result<(), Fault> {
         job.deadlines.cleaning_up
     );
     cx.remark(job, "alarm.cleanup", text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redfish::SlotId;
+
+    #[test]
+    fn what_is_ours_is_known_in_every_form_that_bmcs_show_it_in() {
+        let url = "http://10.0.0.5:8080/m/abcdefghijklmnopqrstuvwxyz/task.iso";
+        let put = [HeldMedium { slot: "Cd".to_owned(), url: url.to_owned() }];
+        for (slot, inserted, image, ours) in [
+            ("Cd", true, Some(url), true),
+            ("Cd", true, Some("/m/abcdefghijklmnopqrstuvwxyz/task.iso"), true),
+            ("Cd", true, Some("https://10.0.0.5/m/abcdefghijklmnopqrstuvwxyz/task.iso"), true),
+            ("Cd", true, Some("task.iso"), true),
+            ("Cd", true, Some(""), true),
+            ("Cd", true, None, true),
+            ("Cd", false, Some(url), false),
+            ("Cd", true, Some("http://elsewhere/rescue.iso"), false),
+            ("Cd", true, Some("rescue.iso"), false),
+            // A slot that was renumbered, and one of somebody else.
+            ("Usb", true, Some(url), true),
+            ("Usb", true, Some("task.iso"), false),
+            ("Usb", true, None, false),
+        ] {
+            let slot = Slot {
+                id: SlotId(slot.to_owned()),
+                media_types: vec![],
+                inserted,
+                image: image.map(str::to_owned),
+                boots: false,
+            };
+            assert_eq!(is_ours(&slot, &put), ours, "{slot:?}");
+        }
+    }
 }

@@ -42,11 +42,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     // Once more, all at once: some BMCs drop one medium while they take the next.
     let slots = bmc.slots().await?;
     for medium in &mounted {
-        let slot = slots.iter().find(|slot| slot.id.0 == medium.slot);
-        let holds = slot.is_some_and(|slot| {
-            slot.inserted && slot.image.as_ref().is_none_or(|image| image == &medium.url)
-        });
-        if !holds {
+        if !slots.iter().any(|slot| slot.id.0 == medium.slot && slot.holds(&medium.url)) {
             let text = format!("the BMC dropped the medium in slot {} while it took the others", medium.slot);
             return Err(Fault { code: "bmc.not_observed", text, transient: true });
         }
