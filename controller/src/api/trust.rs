@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::machines::{found, pin_of, unknown, view};
 use super::shapes;
 use crate::model::{AuditEntry, BmcTls, NewEvent, Source};
-use crate::redfish::{BmcError, look_at_certificate};
+use crate::redfish::look_at_certificate;
 use crate::store::{self, Updated};
 
 /// Body of `POST /bmc-certificate`.
@@ -38,7 +38,7 @@ pub async fn look(
 ) -> Result<Json<Value>, ApiError> {
     let refuses = |address| state.outgoing.refuses(address);
     let shown = look_at_certificate(&body.url, &refuses).await.map_err(|error| {
-        let code = if matches!(error, BmcError::Address { .. }) { "bmc.address" } else { "bmc.failed" };
+        let code = error.code();
         ApiError::new(code, crate::workflow::chain(&error))
     })?;
     let detail = format!("{} shows {}", body.url.trim(), shown.sha256);

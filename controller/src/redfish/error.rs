@@ -88,6 +88,21 @@ pub enum BmcError {
 }
 
 impl BmcError {
+    /// Stable code for programs, documented in docs/operations.md.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "bmc.address",
+            Self::Unreachable { source, .. } if timed_out(source.as_ref()) => "bmc.timeout",
+            Self::Unreachable { .. } => "bmc.unreachable",
+            Self::Credentials { .. } => "bmc.credentials",
+            Self::Certificate { .. } => "bmc.certificate",
+            Self::Refused { .. } => "bmc.refused",
+            Self::NotObserved { .. } => "bmc.not_observed",
+            Self::Missing { .. } => "bmc.missing",
+            Self::Nonsense { .. } => "bmc.nonsense",
+        }
+    }
+
     /// Whether trying again later may help without anyone doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -98,5 +113,49 @@ impl BmcError {
             | Self::Certificate { .. }
             | Self::Missing { .. } => false,
         }
+    }
+}
+
+/// Whether an answer was awaited too long, rather than no connection made.
+fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    let reqwest = error.downcast_ref::<reqwest::Error>();
+    reqwest.is_some_and(|error| error.is_timeout() && !error.is_connect())
+        || error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own_and_in_the_operators_table() {
+        let page = include_str!("../../../docs/operations.md");
+        let endpoint = || "https://10.0.0.20".to_owned();
+        let what = || "inserting".to_owned();
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let errors = [
+            BmcError::Address { url: endpoint(), reason: what() },
+            BmcError::Unreachable { endpoint: endpoint(), source: "connection refused".into() },
+            BmcError::Unreachable { endpoint: endpoint(), source: late.into() },
+            BmcError::Credentials { endpoint: endpoint() },
+            BmcError::Certificate { endpoint: endpoint(), found: "ab".repeat(32) },
+            BmcError::Refused {
+                endpoint: endpoint(),
+                what: what(),
+                status: 400,
+                message_id: None,
+                message: "no".to_owned(),
+            },
+            BmcError::NotObserved { endpoint: endpoint(), what: what(), seen: "Off".to_owned(), seconds: 5 },
+            BmcError::Missing { endpoint: endpoint(), what: what(), remedy: "buy one".to_owned() },
+            BmcError::Nonsense { endpoint: endpoint(), what: what(), source: "not JSON".into() },
+        ];
+        let mut codes: Vec<&str> = errors.iter().map(BmcError::code).collect();
+        for code in &codes {
+            assert!(page.contains(&format!("`{code}`")), "docs/operations.md does not explain {code}");
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), errors.len());
     }
 }

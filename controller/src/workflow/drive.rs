@@ -57,17 +57,7 @@ pub struct Fault {
 
 impl From<BmcError> for Fault {
     fn from(error: BmcError) -> Self {
-        let code = match &error {
-            BmcError::Address { .. } => "bmc.address",
-            BmcError::Unreachable { .. } => "bmc.unreachable",
-            BmcError::Credentials { .. } => "bmc.credentials",
-            BmcError::Certificate { .. } => "bmc.certificate",
-            BmcError::Refused { .. } => "bmc.refused",
-            BmcError::NotObserved { .. } => "bmc.not_observed",
-            BmcError::Missing { .. } => "bmc.missing",
-            BmcError::Nonsense { .. } => "bmc.nonsense",
-        };
-        Self { code, text: without_media(&chain(&error)), transient: error.is_transient() }
+        Self { code: error.code(), text: without_media(&chain(&error)), transient: error.is_transient() }
     }
 }
 
@@ -207,7 +197,8 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
                 tracing::warn!(job_id = %id, phase = job.state.name(), error = fault.text, "trying again");
                 cx.reconnect().await?;
                 let until = workflow.later(pause_for);
-                pause(workflow, &job, bell, until.min(limit.max(workflow.now())), fault.text).await;
+                let reason = format!("{} [{}]", fault.text, fault.code);
+                pause(workflow, &job, bell, until.min(limit.max(workflow.now())), reason).await;
             }
             Next::Retry(fault) => {
                 let failure = Failure {

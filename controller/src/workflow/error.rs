@@ -329,7 +329,7 @@ impl HandsError {
             Self::UnknownMachine { .. } => "machine.unknown",
             Self::ActiveJob { .. } => "conflict.active_job",
             Self::Connect { code, .. } => code,
-            Self::Bmc(_) => "bmc.failed",
+            Self::Bmc(error) => error.code(),
             Self::Store(error) => store_code(error),
         }
     }

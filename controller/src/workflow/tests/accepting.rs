@@ -266,7 +266,7 @@ async fn a_hand_on_the_power_is_kept_off_machines_with_a_job() {
     assert_eq!(world.workflow.probe_machine("NOPE").await.unwrap_err().code(), "machine.unknown");
 
     world.bmc.state().dead = Some(super::bmc::wrong_password);
-    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.failed");
+    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.credentials");
     assert_eq!(world.bmc.state().open, 0, "sessions are put away on errors too");
     world.accept(|_| {}).await;
     let refused = world.workflow.set_machine_power(SERIAL, Power::Off).await.unwrap_err();
