@@ -276,3 +276,36 @@ async fn the_schemas_are_open_and_are_the_ones_that_check() {
     }
     world.server.stop().await;
 }
+
+/// Every path below a folder, itself included.
+fn below(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    found.push(folder.to_owned());
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { below(&path, found) } else { found.push(path) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_the_state_folder_is_anybody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::start(1).await;
+    world.add(0).await;
+    assert_eq!(world.push_debian().await.code, 0);
+    let job = world.job("S1", &World::inventory(), Script::Succeed(vec!["inventory"])).await;
+    world.complete(&job).await;
+    let mut found = Vec::new();
+    below(world.state.path(), &mut found);
+    let pushed = world.state.path().join("root"); // put there by the helper that pushes it
+    found.retain(|path| !path.starts_with(&pushed));
+    for wanted in ["slipway.sqlite", "slipway.sqlite-wal", "index.sqlite", "index.sqlite-wal", "uploads"] {
+        assert!(found.iter().any(|path| path.ends_with(wanted)), "there is no {wanted}: {found:?}");
+    }
+    assert!(found.iter().any(|path| path.to_string_lossy().contains("/blobs/sha256/")), "{found:?}");
+    for path in found {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let wanted = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, wanted, "{mode:o} {}", path.display());
+    }
+    world.server.stop().await;
+}

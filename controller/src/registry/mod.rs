@@ -31,6 +31,7 @@ mod manifest;
 pub mod name;
 pub mod options;
 mod page;
+mod private;
 pub mod range;
 mod referrers;
 pub mod resolve;
@@ -66,10 +67,15 @@ pub struct Registry {
 impl Registry {
     /// Opens the folder, making what is missing. Blocks for a moment; walks over unfinished uploads, never over blobs.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, RegistryError> {
-        std::fs::create_dir_all(dir)
-            .map_err(|source| RegistryError::Folder { path: dir.to_owned(), source })?;
+        let fault = |path: &Path| {
+            let path = path.to_owned();
+            move |source| RegistryError::Folder { path, source }
+        };
+        private::folder(dir).map_err(fault(dir))?;
+        let index = dir.join(INDEX_FILE);
+        private::file(&index).map_err(fault(&index))?;
         let store = Arc::new(Store::open(dir, options.reserve)?);
-        let index = Arc::new(SqliteIndex::open(&dir.join(INDEX_FILE))?);
+        let index = Arc::new(SqliteIndex::open(&index)?);
         upload::sweep_orphans(&store, index.as_ref())?;
         let (pushes, _) = broadcast::channel(event::BACKLOG);
         Ok(Arc::new(Self { store, index, uploads: Sessions::default(), pushes, options }))

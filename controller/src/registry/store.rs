@@ -11,10 +11,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use super::digest::{Algorithm, Digest};
+use super::private;
 
 /// Files of an interrupted manifest write start so, and are removed at start.
 const SCRATCH_PREFIX: &str = "scratch-";
@@ -101,9 +103,9 @@ impl Store {
         let store = Self { blobs: dir.join("blobs"), uploads: dir.join("uploads"), reserve };
         for algorithm in Algorithm::ALL {
             let path = store.blobs.join(algorithm.name());
-            fs::create_dir_all(&path).map_err(|source| StoreError::Folder { path, source })?;
+            private::folder(&path).map_err(|source| StoreError::Folder { path, source })?;
         }
-        fs::create_dir_all(&store.uploads)
+        private::folder(&store.uploads)
             .map_err(|source| StoreError::Folder { path: store.uploads.clone(), source })?;
         Ok(store)
     }
@@ -188,6 +190,7 @@ impl Store {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(private::FILE)
             .open(&path)
             .map_err(|source| StoreError::write(&path, source))
     }

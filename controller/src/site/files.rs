@@ -1,8 +1,8 @@
 //! Secret files: whole or absent, 0600 from their first byte, refused when others may read them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -52,13 +52,16 @@ pub enum FileError {
     },
 }
 
-/// Makes a folder with mode 0700 (and its parents) unless it is there.
+/// Makes a folder with mode 0700 (and its parents) unless it is there; one that is open to others is closed.
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| FileError::Folder { path: path.to_owned(), source })
+    let made = (|| {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        if fs::metadata(path)?.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+    })();
+    made.map_err(|source| FileError::Folder { path: path.to_owned(), source })
 }
 
 /// The text of a secret file; `None` when there is none.

@@ -61,7 +61,7 @@ impl SqliteStore {
             Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse { path: shown }),
             Err(std::fs::TryLockError::Error(e)) => return Err(fault(Box::new(e))),
         }
-        private_file(path).map_err(|e| fault(Box::new(e)))?;
+        drop(private_file(path).map_err(|e| fault(Box::new(e)))?);
         let mut writer = Connection::open(path).map_err(|e| fault(Box::new(e)))?;
         tune(&writer).map_err(|e| fault(Box::new(e)))?;
         migrate::run(&mut writer, &shown)?;
@@ -104,13 +104,17 @@ impl SqliteStore {
 fn lock(path: &Path) -> std::io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    File::options().create(true).truncate(false).write(true).open(name)
+    private_file(Path::new(&name))
 }
 
-/// The database holds sealed secrets and plain job facts: it is nobody else's to read.
-fn private_file(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    File::options().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
+/// The database holds sealed secrets and plain job facts: it is nobody else's to read. One that was open is closed.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
