@@ -309,3 +309,60 @@ async fn nothing_in_the_state_folder_is_anybody_elses_to_read() {
     }
     world.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_failed_hands_in_its_journal_and_nobody_else_can() {
+    let world = World::start(2).await;
+    world.add(0).await;
+    world.add(1).await;
+    let failed = world.job("S1", &World::inventory(), Script::Fail(vec!["inventory"])).await;
+    world.complete(&failed).await;
+    let logs = world.ask("GET", &format!("/jobs/{failed}/logs"), None).await;
+    let texts: Vec<(&str, &str)> = logs.body["logs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|log| (log["name"].as_str().unwrap(), log["text"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("inventory.service", "line one\nline two"),
+            ("journal", "the whole journal\nwith ***\nand its end\n")
+        ]
+    );
+
+    let running = world.job("S1", &World::inventory(), Script::Begin).await;
+    world.until(&running, "phase", "installing").await;
+    let seen = world.player.seen("S1");
+    let send = async |token: &str, serial: &str, name: &str, text: Vec<u8>| {
+        let path = format!("/status-webhook/{serial}/logs?name={name}");
+        world.ask_as(token, "POST", &path, &[], Some(text)).await.status
+    };
+    let text = || b"text".to_vec();
+    assert_eq!(send("", "S1", "x", text()).await, 401);
+    assert_eq!(send(&world.token, "S1", "x", text()).await, 401, "a person's token is none of a host's");
+    assert_eq!(send(&seen.bootstrap, "S1", "x", text()).await, 403, "it has not asked yet");
+    assert_eq!(send(&seen.session, "S2", "x", text()).await, 403, "another machine's");
+    assert_eq!(send(&seen.session, "S1", "", text()).await, 400);
+    assert_eq!(send(&seen.session, "S1", "big", vec![b'x'; (8 << 20) + 1]).await, 413);
+    // The same again is kept once; bytes that are no text are kept as far as they are.
+    for _ in 0..2 {
+        assert_eq!(send(&seen.session, "s1", "kernel", b"oops \xff!".to_vec()).await, 200);
+    }
+    // Six of eight megabytes go in, and what passes the job's share is cut with a word about it.
+    assert_eq!(send(&seen.session, "S1", "long", vec![b'y'; 6 << 20]).await, 200);
+    assert_eq!(send(&seen.session, "S1", "longer", vec![b'z'; 6 << 20]).await, 200);
+    let logs = world.ask("GET", &format!("/jobs/{running}/logs"), None).await;
+    let logs = logs.body["logs"].as_array().unwrap();
+    let names: Vec<&str> = logs.iter().map(|log| log["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["kernel", "long", "longer"]);
+    assert_eq!(logs[0]["text"], "oops \u{fffd}!");
+    let cut = logs[2]["text"].as_str().unwrap();
+    assert!(cut.len() < 3 << 20 && cut.contains("the rest is dropped"), "{}", cut.len());
+
+    world.ask("POST", &format!("/jobs/{running}/cancel"), None).await;
+    world.complete(&running).await;
+    assert_eq!(send(&seen.session, "S1", "late", text()).await, 403, "the job is over and gone");
+    world.server.stop().await;
+}

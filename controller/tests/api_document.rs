@@ -189,7 +189,10 @@ async fn every_answer_is_as_the_document_says() {
     let submission = json!({ "server_serial": "S1", "recipe": World::debian() });
     let plan = go("POST", "/jobs", &[], "?dry_run=true", Some(submission.clone())).await;
     assert!(plan.body["partitions"].is_array());
-    let job = go("POST", "/jobs", &[], "", Some(submission)).await;
+    let mut told = submission;
+    told["callback_url"] = json!("http://127.0.0.1:9/hook");
+    let job = go("POST", "/jobs", &[], "", Some(told)).await;
+    assert!(job.body["callback_secret"].as_str().unwrap().starts_with("whsec_"));
     let id = job.body["job_id"].as_str().unwrap().to_owned();
     while go("GET", "/jobs/{id}", &[&id], "", None).await.body["complete"] != json!(true) {
         go("GET", "/machines/{serial}", &["S1"], "", None).await;
@@ -204,6 +207,11 @@ async fn every_answer_is_as_the_document_says() {
     let again = go("POST", "/jobs/{id}/retry", &[&id], "", None).await;
     let second = again.body["job_id"].as_str().unwrap().to_owned();
     world.until(&second, "phase", "installing").await;
+    let session = world.player.seen("S1").session;
+    let log = Some(b"what the kernel said".to_vec());
+    let kept = world.ask_as(&session, "POST", "/status-webhook/S1/logs?name=kernel", &[], log).await;
+    assert_eq!(kept.status, 200, "{kept:?}");
+    document.check("POST", "/status-webhook/{serial}/logs", &kept);
     go("POST", "/jobs/{id}/release", &[&second], "", None).await;
     go("POST", "/jobs/{id}/cancel", &[&second], "", None).await;
     world.complete(&second).await;

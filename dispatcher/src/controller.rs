@@ -44,6 +44,8 @@ impl fmt::Debug for Token {
 pub trait Controller: Send + Sync {
     /// Sends one report, once.
     fn post(&self, token: &Token, report: &Report) -> Result<Reply, Unreachable>;
+    /// Sends a log under a name of plain letters, once.
+    fn send_log(&self, token: &Token, name: &str, text: &[u8]) -> Result<Reply, Unreachable>;
 }
 
 /// What the controller answered.
@@ -108,6 +110,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// What is kept of a refusal's text, in characters.
 const TEXT_MAX: usize = 300;
 
+type Request = ureq::RequestBuilder<ureq::typestate::WithBody>;
+type Response = ureq::http::Response<ureq::Body>;
+
 /// The controller of `job.json`.
 pub struct HttpController {
     agent: ureq::Agent,
@@ -150,12 +155,14 @@ impl HttpController {
         Ok(Self { agent, url })
     }
 
-    fn exchange(&self, token: &Token, report: &Report) -> Result<Reply, ureq::Error> {
-        let response = self
-            .agent
-            .post(&self.url)
-            .header("Authorization", format!("Bearer {}", token.reveal()))
-            .send_json(report)?;
+    fn exchange(
+        &self,
+        url: &str,
+        token: &Token,
+        send: impl FnOnce(Request) -> Result<Response, ureq::Error>,
+    ) -> Result<Reply, ureq::Error> {
+        let request = self.agent.post(url).header("Authorization", format!("Bearer {}", token.reveal()));
+        let response = send(request)?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
         response.into_body().into_reader().take(ANSWER_MAX).read_to_end(&mut body)?;
@@ -165,8 +172,16 @@ impl HttpController {
 
 impl Controller for HttpController {
     fn post(&self, token: &Token, report: &Report) -> Result<Reply, Unreachable> {
-        self.exchange(token, report)
+        self.exchange(&self.url, token, |request| request.send_json(report))
             .map_err(|source| Unreachable { url: self.url.clone(), source: source.into() })
+    }
+
+    fn send_log(&self, token: &Token, name: &str, text: &[u8]) -> Result<Reply, Unreachable> {
+        let url = format!("{}/logs?name={}", self.url, percent_encoded(name));
+        let sent = self.exchange(&url, token, |request| {
+            request.header("Content-Type", "text/plain; charset=utf-8").send(text)
+        });
+        sent.map_err(|source| Unreachable { url, source: source.into() })
     }
 }
 

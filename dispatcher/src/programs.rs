@@ -11,7 +11,18 @@ use thiserror::Error;
 /// Runs programs.
 pub trait Programs: Send + Sync {
     /// Runs the program to its end, or kills it at the deadline.
-    fn run(&self, program: &str, args: &[&str], deadline: Duration) -> Result<Output, ProgramError>;
+    fn run(&self, program: &str, args: &[&str], deadline: Duration) -> Result<Output, ProgramError> {
+        self.tail(program, args, deadline, OUTPUT_MAX)
+    }
+
+    /// The same, with the last `most` bytes of each output.
+    fn tail(
+        &self,
+        program: &str,
+        args: &[&str],
+        deadline: Duration,
+        most: usize,
+    ) -> Result<Output, ProgramError>;
 }
 
 /// What a program left behind.
@@ -19,9 +30,9 @@ pub trait Programs: Send + Sync {
 pub struct Output {
     /// Exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// The last [`OUTPUT_MAX`] bytes of its output.
+    /// The end of its output.
     pub stdout: Vec<u8>,
-    /// The last [`OUTPUT_MAX`] bytes of its errors.
+    /// The end of its errors.
     pub stderr: Vec<u8>,
 }
 
@@ -68,7 +79,7 @@ pub enum ProgramError {
     },
 }
 
-/// Most bytes kept of each of a program's outputs.
+/// Most bytes kept of each of a program's outputs when nobody asks for more.
 pub const OUTPUT_MAX: usize = 64 << 10;
 /// How often a running program is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -79,7 +90,13 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 pub struct Processes;
 
 impl Programs for Processes {
-    fn run(&self, program: &str, args: &[&str], deadline: Duration) -> Result<Output, ProgramError> {
+    fn tail(
+        &self,
+        program: &str,
+        args: &[&str],
+        deadline: Duration,
+        most: usize,
+    ) -> Result<Output, ProgramError> {
         let mut child = Command::new(program)
             .args(args)
             .env_clear()
@@ -90,8 +107,8 @@ impl Programs for Processes {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| ProgramError::Start { program: program.to_owned(), source })?;
-        let stdout = child.stdout.take().map(tail_of);
-        let stderr = child.stderr.take().map(tail_of);
+        let stdout = child.stdout.take().map(|pipe| tail_of(pipe, most));
+        let stderr = child.stderr.take().map(|pipe| tail_of(pipe, most));
         let status = wait(&mut child, deadline).ok_or_else(|| ProgramError::Deadline {
             program: program.to_owned(),
             seconds: deadline.as_secs(),
@@ -116,14 +133,14 @@ fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     }
 }
 
-fn tail_of(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+fn tail_of(mut pipe: impl Read + Send + 'static, most: usize) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut tail = VecDeque::new();
         let mut chunk = [0; 8 << 10];
         while let Ok(count @ 1..) = pipe.read(&mut chunk) {
             tail.extend(&chunk[..count]);
-            if tail.len() > OUTPUT_MAX {
-                tail.drain(..tail.len() - OUTPUT_MAX);
+            if tail.len() > most {
+                tail.drain(..tail.len() - most);
             }
         }
         tail.into()
@@ -156,6 +173,9 @@ mod tests {
             Processes.run("sh", &["-c", "yes 0123456789 | head -c 1000000; echo last words"], SOON).unwrap();
         assert_eq!(output.stdout.len(), OUTPUT_MAX);
         assert!(output.stdout.ends_with(b"last words\n"));
+        let whole =
+            Processes.tail("sh", &["-c", "yes 0123456789 | head -c 1000000"], SOON, 2_000_000).unwrap();
+        assert_eq!(whole.stdout.len(), 1_000_000);
     }
 
     #[test]

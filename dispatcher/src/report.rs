@@ -9,12 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use schema::event::{Received, Report, ReportStatus, StepState};
+use schema::event::{JOURNAL, Received, Report, ReportStatus, StepState};
 use schema::recipe::{OnFailure, OnSuccess};
+use serde::Deserialize;
 
 use crate::clock::Clock;
 use crate::console::{Screen, printable};
-use crate::controller::{Controller, Refusal};
+use crate::controller::{Controller, Refusal, Verdict, judge};
 use crate::delivery::{Wire, chain};
 use crate::exit::Exit;
 use crate::handoff::{HandedOver, Handoff, HandoffError, OUTCOME_LOCK};
@@ -50,8 +51,16 @@ const LOG_TAIL_MAX: usize = 16 << 10;
 const LOG_LINES: &str = "50";
 /// For `journalctl`; a report without log is better than none.
 const JOURNAL_DEADLINE: Duration = Duration::from_secs(20);
+/// Most of the journal that is sent after a failure: its end. Half of what the controller keeps of a job.
+const JOURNAL_MAX: usize = 4 << 20;
+/// Before the journal is sent once more.
+const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 /// Unit that reports success, to blame when it must not.
 const SUCCESS_UNIT: &str = "provision-success.service";
+
+/// Answer to a log.
+#[derive(Deserialize)]
+struct LogAnswer {}
 
 impl Reporting<'_> {
     /// All steps are done, says the unit graph. It is said on only after every step was looked at.
@@ -123,7 +132,37 @@ impl Reporting<'_> {
         if let Err(error) = self.handoff.note_outcome(&outcome_words(&report, &answer)) {
             self.screen.line(&chain(&error));
         }
+        if report.failed_step.is_some() && answer.is_ok() {
+            self.hand_in_journal(&handed, &*controller);
+        }
         self.end(&handed, &report, answer)
+    }
+
+    /// Sends the journal of this boot after a failure. The outcome went first: it waits for nothing. The controller
+    /// switches the machine off a minute after that, so this ends before.
+    fn hand_in_journal(&self, handed: &HandedOver, controller: &dyn Controller) {
+        let args = ["--boot", "--quiet", "--no-pager", "--output=short-precise"];
+        let text = match self.programs.tail("journalctl", &args, JOURNAL_DEADLINE, JOURNAL_MAX) {
+            Ok(output) => output.stdout,
+            Err(error) => return self.screen.line(&format!("the journal is not sent: {}", chain(&error))),
+        };
+        let mut why = String::new();
+        for pause in [Duration::ZERO, JOURNAL_PAUSE] {
+            self.clock.sleep(pause);
+            why = match controller.send_log(&handed.token, JOURNAL, &text).as_ref().map(judge::<LogAnswer>) {
+                Ok(Verdict::Acknowledged(_)) => {
+                    return self
+                        .screen
+                        .line(&format!("the journal is with the controller, {} bytes", text.len()));
+                }
+                Ok(Verdict::Refused(refusal)) => {
+                    return self.screen.line(&format!("the journal is not kept: {refusal}"));
+                }
+                Ok(Verdict::Later(why)) => why,
+                Err(unreachable) => chain(unreachable),
+            };
+        }
+        self.screen.line(&format!("the journal is not sent: {why}"));
     }
 
     fn end(&self, handed: &HandedOver, report: &Report, answer: Result<Received, Refusal>) -> Exit {

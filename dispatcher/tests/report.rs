@@ -88,7 +88,7 @@ fn success_is_never_said_while_a_step_is_not_done() {
     let bench = Bench::new(&server, &recipe_text());
     bench.systemd.now.lock().unwrap()[2] = UnitState::Failed;
     assert_eq!(bench.say(None), Exit::Ok);
-    assert_eq!(server.story(), ["failed provision-success.service"]);
+    assert_eq!(server.story(), ["failed provision-success.service", "log journal"]);
     let message = server.requests()[0].report.message.clone().unwrap();
     assert_eq!(message, "success was to be reported while image-linux.service is Failed");
 }
@@ -98,7 +98,7 @@ fn a_failed_step_is_named_with_what_it_said_last() {
     let server = FakeController::willing("");
     let bench = Bench::new(&server, &recipe_text());
     assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
-    assert_eq!(server.story(), ["failed partition.service"]);
+    assert_eq!(server.story(), ["failed partition.service", "log journal"]);
     let report = server.requests()[0].report.clone();
     assert_eq!(report.exit_code, Some(1));
     assert_eq!(
@@ -108,6 +108,37 @@ fn a_failed_step_is_named_with_what_it_said_last() {
     assert!(report.log_tail.unwrap().starts_with("reading the disk"));
     assert_eq!(bench.outcome(), "failed partition.service");
     assert!(bench.power.is_off());
+}
+
+#[test]
+fn the_journal_of_a_failure_goes_out_after_the_outcome_and_before_the_power() {
+    let server = FakeController::willing("");
+    let bench = Bench::new(&server, &recipe_text());
+    assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
+    let sent = server.requests()[1].clone();
+    assert_eq!(sent.words(), "log journal");
+    assert_eq!(sent.token, SESSION);
+    assert_eq!(String::from_utf8(sent.body).unwrap(), bench.journal.0);
+    assert!(bench.screen.text().contains("the journal is with the controller"), "{}", bench.screen.text());
+    assert!(bench.power.is_off());
+}
+
+#[test]
+fn a_journal_that_nobody_takes_does_not_keep_the_machine_on() {
+    for (status, tries, said) in [(503, 2, "is not sent"), (403, 1, "is not kept")] {
+        let server = FakeController::start(move |request| {
+            if request.words().starts_with("log") {
+                (status, r#"{"error":"x","message":"no"}"#.to_owned())
+            } else {
+                (200, r#"{"received":true}"#.to_owned())
+            }
+        });
+        let bench = Bench::new(&server, &recipe_text());
+        assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
+        assert_eq!(server.requests().len(), 1 + tries, "{status}");
+        assert!(bench.screen.text().contains(said), "{}", bench.screen.text());
+        assert!(bench.power.is_off(), "{status}");
+    }
 }
 
 #[test]
@@ -126,7 +157,7 @@ fn the_first_outcome_of_a_boot_wins() {
     bench.say(Some("partition.service"));
     assert_eq!(bench.say(Some("image-linux.service")), Exit::Ok);
     assert_eq!(bench.say(None), Exit::Ok);
-    assert_eq!(server.story(), ["failed partition.service"]);
+    assert_eq!(server.story(), ["failed partition.service", "log journal"]);
 }
 
 #[test]
@@ -141,7 +172,7 @@ fn two_reporters_at_once_still_say_one_thing() {
         threads.spawn(|| bench.say(Some("partition.service")));
         threads.spawn(|| bench.say(Some("image-linux.service")));
     });
-    assert_eq!(server.story().len(), 1, "{:?}", server.story());
+    assert_eq!(server.story().len(), 2, "one failure and its journal: {:?}", server.story());
 }
 
 #[test]
@@ -185,7 +216,7 @@ fn a_controller_that_is_down_is_waited_for() {
     });
     let bench = Bench::new(&server, &recipe_text());
     assert_eq!(bench.say(Some("partition.service")), Exit::Ok);
-    assert_eq!(server.requests().len(), 30);
+    assert_eq!(server.requests().len(), 31, "thirty tries to say it, and the journal");
     assert_eq!(
         bench.screen.text().matches("waiting for the controller").count(),
         3,

@@ -119,6 +119,10 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+/// Largest log a host may send to `…/status-webhook/{serial}/logs` at once, in bytes.
+pub const LOG_MAX: usize = 8 << 20;
+/// Name of the log that holds the host's whole journal.
+pub const JOURNAL: &str = "journal";
 /// The unit that a failure before any step is blamed on.
 pub const DISPATCHER_UNIT: &str = "slipway-dispatcher.service";
 /// Folder of the hand-off on the host: tmpfs, 0700 root, files 0600.

@@ -20,7 +20,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// The bytes of a body, or 413.
 pub async fn raw<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| ApiError::broken_body(&rejection))
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| ApiError::broken_body(&rejection, super::BODY_MAX))
 }
 
 /// JSON from bytes. The error says where, never what: values may be secret.

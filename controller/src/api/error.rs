@@ -31,10 +31,10 @@ impl ApiError {
         Self::new("bad_request", message)
     }
 
-    /// A body that axum could not take in.
-    pub fn broken_body(rejection: &BytesRejection) -> Self {
+    /// A body of at most `most` bytes that axum could not take in.
+    pub fn broken_body(rejection: &BytesRejection, most: usize) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::too_large(super::BODY_MAX);
+            return Self::too_large(most);
         }
         Self::bad_request("the request body broke off")
     }

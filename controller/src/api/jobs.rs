@@ -248,7 +248,7 @@ pub async fn retry(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let accepted = state.workflow.retry(&job_id(&id)?, &caller.0.name).await?;
+    let accepted = Box::pin(state.workflow.retry(&job_id(&id)?, &caller.0.name)).await?;
     answer(&state, accepted).await
 }
 

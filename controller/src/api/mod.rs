@@ -120,4 +120,9 @@ fn open() -> OpenApiRouter<ApiState> {
         .routes(routes!(schema::recipe))
         .routes(routes!(schema::event))
         .routes(routes!(status_webhook::report))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(status_webhook::logs))
+                .layer(DefaultBodyLimit::max(::schema::event::LOG_MAX)),
+        )
 }

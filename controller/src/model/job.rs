@@ -111,10 +111,10 @@ impl Job {
 
     /// Every image it needs: its own first.
     pub fn images(&self) -> impl Iterator<Item = PinnedImage> + '_ {
-        let own = self.image.iter().map(|image| PinnedImage {
-            repository: image.repository.clone(),
-            digest: image.digest.clone(),
-        });
+        let own = self
+            .image
+            .iter()
+            .map(|image| PinnedImage { repository: image.repository.clone(), digest: image.digest.clone() });
         own.chain(self.extra_images.iter().cloned())
     }
 

@@ -26,10 +26,10 @@ pub fn file(path: &Path) -> io::Result<()> {
 }
 
 fn close(path: &Path, mode: u32) -> io::Result<()> {
-    if fs::metadata(path)?.mode() & OTHERS == 0 {
-        return Ok(());
+    if fs::metadata(path)?.mode() & OTHERS != 0 {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    Ok(())
 }
 
 #[cfg(test)]

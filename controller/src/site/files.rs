@@ -52,14 +52,17 @@ pub enum FileError {
     },
 }
 
+/// What others must not have of anything here.
+const OTHERS: u32 = 0o077;
+
 /// Makes a folder with mode 0700 (and its parents) unless it is there; one that is open to others is closed.
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
     let made = (|| {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        if fs::metadata(path)?.mode() & 0o077 == 0 {
-            return Ok(());
+        if fs::metadata(path)?.mode() & OTHERS != 0 {
+            fs::set_permissions(path, Permissions::from_mode(0o700))?;
         }
-        fs::set_permissions(path, Permissions::from_mode(0o700))
+        Ok(())
     })();
     made.map_err(|source| FileError::Folder { path: path.to_owned(), source })
 }
@@ -73,7 +76,7 @@ pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> 
         Err(error) => return Err(read(error)),
     };
     let mode = file.metadata().map_err(read)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & OTHERS != 0 {
         return Err(FileError::Open { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());

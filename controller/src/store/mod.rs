@@ -90,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     fn events_after(&self, job: &JobId, after: i64, limit: u32) -> Result<Vec<Event>>;
     /// Events of a machine (its jobs' too) after a number, oldest first.
     fn machine_events_after(&self, machine: &MachineId, after: i64, limit: u32) -> Result<Vec<Event>>;
-    /// Keeps a piece of a host's log.
+    /// Keeps a piece of a host's log; the same piece again is no change.
     fn append_log(&self, log: HostLog) -> Result<()>;
     /// The pieces of a job's logs in order of arrival.
     fn logs(&self, job: &JobId) -> Result<Vec<HostLog>>;

@@ -166,7 +166,9 @@ impl AcceptError {
             Self::Quarantined { .. } => "machine.quarantined",
             Self::KeyReused { .. } => "idempotency.key_reused",
             Self::ImageNotFound { .. } => "image.not_found",
-            Self::ImageFit { refusal, .. } if refusal.faults.iter().all(|fault| fault.code == "image.layout") => {
+            Self::ImageFit { refusal, .. }
+                if refusal.faults.iter().all(|fault| fault.code == "image.layout") =>
+            {
                 "image.layout"
             }
             Self::ImageFit { .. } => "image.kind",

@@ -15,9 +15,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
+use super::Workflow;
 use super::error::chain;
 use super::write::later;
-use super::Workflow;
 use crate::model::{Delivery, Secret};
 use crate::store::{self, DeliveryResult, Store, StoreError};
 
@@ -74,7 +74,8 @@ async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreE
         Some(id) => store::on(&workflow.deps.store, move |store| store.callback_secrets(&id)).await?,
         None => match delivery.job_id.clone() {
             Some(id) => {
-                let secret = store::on(&workflow.deps.store, move |store| store.job_callback_secret(&id)).await?;
+                let secret =
+                    store::on(&workflow.deps.store, move |store| store.job_callback_secret(&id)).await?;
                 secret.into_iter().collect()
             }
             None => vec![],

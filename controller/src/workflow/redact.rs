@@ -1,6 +1,7 @@
 //! Keeps a job's secrets out of what its host says. It knows the payloads of this one job, so it finds them
 //! whatever program printed them.
 
+use aho_corasick::AhoCorasick;
 use schema::recipe::{HostNetwork, Payload, Recipe};
 
 /// Shorter pieces are words of every log; hiding them would hide the log.
@@ -31,15 +32,26 @@ fn values(line: &str) -> impl Iterator<Item = &str> {
     values.into_iter()
 }
 
-/// Pieces of text that must not be shown, longest first.
+/// Pieces of text that must not be shown. One pass finds them all: logs have megabytes, payloads thousands of lines.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Vec<String>,
+    secrets: Secrets,
+}
+
+#[derive(Clone, Default)]
+enum Secrets {
+    /// There are none.
+    #[default]
+    None,
+    /// These.
+    These(AhoCorasick),
+    /// More than can be looked for.
+    TooMany,
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} secrets)", self.secrets.len())
+        f.write_str("Redactor(***)")
     }
 }
 
@@ -59,20 +71,30 @@ impl Redactor {
             }
         }
         secrets.retain(|secret| secret.len() >= SHORTEST);
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.sort_unstable();
         secrets.dedup();
+        let secrets = AhoCorasick::new(&secrets).map_or(Secrets::TooMany, Secrets::These);
         Self { secrets }
     }
 
     /// The text with every secret and every name of a medium replaced.
     pub fn clean(&self, text: &str) -> String {
-        let mut text = without_media(text);
-        for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), STARS);
-            }
+        let text = without_media(text);
+        let secrets = match &self.secrets {
+            Secrets::None => return text,
+            Secrets::TooMany => return WITHHELD.to_owned(),
+            Secrets::These(secrets) => secrets,
+        };
+        let mut clean = String::with_capacity(text.len());
+        let mut done = 0;
+        // Secrets may overlap: what any of them covers goes, as one.
+        for (start, end) in covered(secrets, &text) {
+            clean.push_str(&text[done..start]);
+            clean.push_str(STARS);
+            done = end;
         }
-        text
+        clean.push_str(&text[done..]);
+        clean
     }
 }
 
@@ -81,6 +103,24 @@ pub fn proxy_password(network: Option<&HostNetwork>) -> &str {
     let proxy = network.and_then(|network| network.proxy.as_deref());
     let login = proxy.and_then(schema::shown::login).unwrap_or_default();
     login.split_once(':').map_or(login, |(_, password)| password)
+}
+
+/// What is left of a text that cannot be cleaned.
+const WITHHELD: &str = "[slipway: this job has too many secrets to look for; the text is withheld]";
+
+/// The stretches of a text that secrets cover, in order and apart.
+fn covered(secrets: &AhoCorasick, text: &str) -> Vec<(usize, usize)> {
+    let mut stretches: Vec<(usize, usize)> = Vec::new();
+    for found in secrets.find_overlapping_iter(text) {
+        let (mut start, end) = (found.start(), found.end());
+        // They come by their ends: a longer one swallows what lies within it.
+        while let Some(last) = stretches.last().copied().filter(|last| start < last.1) {
+            start = start.min(last.0);
+            stretches.pop();
+        }
+        stretches.push((start, end));
+    }
+    stretches
 }
 
 /// What stands before the name of a medium in its URL.
@@ -94,7 +134,8 @@ pub fn without_media(text: &str) -> String {
     for piece in pieces {
         hidden.push_str(MEDIA);
         hidden.push('…');
-        hidden.push_str(piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        hidden.push_str(rest.strip_prefix('…').unwrap_or(rest)); // hidden before
     }
     hidden
 }
@@ -135,14 +176,49 @@ mod tests {
     }
 
     #[test]
+    fn secrets_that_overlap_leave_no_rest() {
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "task_target": "install-linux.target",
+            "env": {"A": "alpha-beta-gamma", "B": "gamma-delta-epsilon", "C": "beta-gamma-delta"},
+        }))
+        .unwrap();
+        let redactor = Redactor::new(&recipe, &[]);
+        for (text, wanted) in [
+            ("x alpha-beta-gamma-delta-epsilon y", "x *** y"),
+            ("alpha-beta-gamma", "***"),
+            ("gamma-delta-epsilon, alpha-beta-gamma", "***, ***"),
+            ("ü beta-gamma-delta ü", "ü *** ü"),
+            ("alpha-beta", "alpha-beta"),
+        ] {
+            assert_eq!(redactor.clean(text), wanted);
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_cleaned_of_many_secrets_in_one_pass() {
+        let lines: String = (0..5000).map(|n| format!("key-{n:08}-of-this-job\n")).collect();
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "task_target": "install-linux.target", "user_data": lines,
+        }))
+        .unwrap();
+        let log = "nothing to hide here, and then key-00004321-of-this-job\n".repeat(10_000);
+        let clean = Redactor::new(&recipe, &[]).clean(&log);
+        assert!(!clean.contains("key-0") && clean.contains("nothing to hide here, and then ***"));
+    }
+
+    #[test]
     fn names_of_media_are_replaced_and_nothing_else() {
         for (text, wanted) in [
-            ("inserting http://10.0.0.5/m/abcdefghijklmnopqrstuvwxyz/task.iso into Cd", "inserting http://10.0.0.5/m/…/task.iso into Cd"),
+            (
+                "inserting http://10.0.0.5/m/abcdefghijklmnopqrstuvwxyz/task.iso into Cd",
+                "inserting http://10.0.0.5/m/…/task.iso into Cd",
+            ),
             ("/m/a1/b.iso and /m/c2", "/m/…/b.iso and /m/…"),
             ("https://ci/job/7", "https://ci/job/7"),
             ("", ""),
         ] {
             assert_eq!(without_media(text), wanted);
+            assert_eq!(without_media(wanted), wanted, "what is hidden stays as it is");
         }
     }
 }

@@ -1,10 +1,15 @@
 //! Whose token is this? For everything that hosts do besides reporting: pulling their images, sending their logs.
 
+use std::sync::Arc;
+
+use schema::event::LOG_MAX;
+
 use super::Workflow;
 use super::error::ReportError;
 use super::redact::{self, Redactor};
 use super::tokens::{self, Presented, Purpose};
 use crate::model::Job;
+use crate::model::machine::serial_key;
 use crate::store::{self, HostLog};
 
 /// A host that was told to go on, while its job is not released.
@@ -21,9 +26,6 @@ impl Session {
             || self.job.extra_images.iter().any(|image| image.repository == repository)
     }
 }
-
-/// Largest piece of log taken at once, in bytes.
-pub const LOG_PIECE_MAX: usize = 1 << 20;
 
 impl Workflow {
     /// The session that a bearer token opens. Dead at release, like the job.
@@ -51,22 +53,42 @@ impl Workflow {
         Ok(job)
     }
 
-    /// Keeps a piece of a host's log, cleaned of its job's secrets.
-    pub async fn keep_log(&self, session: &Session, name: &str, text: &str) -> Result<(), ReportError> {
-        if text.len() > LOG_PIECE_MAX {
-            let message =
-                format!("a piece of log is {} bytes; send at most {LOG_PIECE_MAX} at once", text.len());
+    /// The session of the host of this very machine, for sending logs.
+    pub async fn log_session(&self, serial: &str, bearer: &str) -> Result<Session, ReportError> {
+        let session = self.session(bearer).await?;
+        if serial_key(serial) != serial_key(&session.job.serial) {
+            return Err(ReportError::Forbidden { status: "log" });
+        }
+        Ok(session)
+    }
+
+    /// Keeps a host's log, cleaned of its job's secrets. The same again is kept once: its answer may have been lost.
+    pub async fn keep_log(
+        self: &Arc<Self>,
+        session: &Session,
+        name: &str,
+        text: String,
+    ) -> Result<(), ReportError> {
+        if name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
+            let message = format!("the name of a log is 1 to {NAME_MAX} plain characters");
             return Err(ReportError::Malformed { message });
         }
-        let redactor = self.redactor(&session.job).await?;
-        let log = HostLog {
-            job_id: session.job.id.clone(),
-            attempt: session.job.attempt,
-            name: name.chars().take(NAME_MAX).collect(),
-            at: self.now(),
-            text: redactor.clean(text),
+        if text.len() > LOG_MAX {
+            let message = format!("a log is {} bytes; send its last {LOG_MAX}", text.len());
+            return Err(ReportError::Malformed { message });
+        }
+        let (workflow, job, name) = (Arc::clone(self), session.job.clone(), name.to_owned());
+        let kept = async move {
+            let redactor = workflow.redactor(&job).await?;
+            let (store, at) = (&workflow.deps.store, workflow.now());
+            store::on(store, move |store| {
+                let text = redactor.clean(&text); // here, where blocking is allowed
+                let (job_id, attempt) = (job.id, job.attempt);
+                store.append_log(HostLog { job_id, attempt, name, at, text })
+            })
+            .await
         };
-        Ok(store::on(&self.deps.store, move |store| store.append_log(log)).await?)
+        Ok(self.whole(kept).await??)
     }
 
     /// What must not be shown of anything this job's host says.
@@ -94,5 +116,5 @@ impl Workflow {
     }
 }
 
-/// Longest name of a log, in characters.
+/// Longest name of a log, in bytes.
 const NAME_MAX: usize = 128;

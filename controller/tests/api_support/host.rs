@@ -142,6 +142,10 @@ impl Player {
                 let report = json!({ "status": "failed", "failed_step": unit, "exit_code": 1,
                     "message": "the layer is gone", "log_tail": "line one\nline two" });
                 line.tell(&session, report).await.unwrap();
+                let journal = format!("the whole journal\nwith {session}\nand its end\n");
+                let to = format!("{}/logs?name=journal", line.url);
+                // Whether it is kept is the test's to say.
+                let _ = line.http.post(to).bearer_auth(&session).body(journal).send().await;
                 return HostExit::PoweredOff;
             }
             line.tell(&session, report("finished")).await.unwrap();

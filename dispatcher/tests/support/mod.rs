@@ -263,7 +263,13 @@ impl Power for RecordingPower {
 pub struct FakeJournal(pub &'static str);
 
 impl Programs for FakeJournal {
-    fn run(&self, program: &str, _args: &[&str], _deadline: Duration) -> Result<Output, ProgramError> {
+    fn tail(
+        &self,
+        program: &str,
+        _args: &[&str],
+        _deadline: Duration,
+        _most: usize,
+    ) -> Result<Output, ProgramError> {
         assert_eq!(program, "journalctl");
         Ok(Output { code: Some(0), stdout: self.0.as_bytes().to_vec(), stderr: Vec::new() })
     }
@@ -344,12 +350,17 @@ impl<T: Systemd> Systemd for Shared<T> {
 pub struct Request {
     pub path: String,
     pub token: String,
+    /// A log counts as a heartbeat.
     pub report: schema::event::Report,
+    pub body: Vec<u8>,
 }
 
 impl Request {
     /// `step partition.service started`, for comparing with what was expected.
     pub fn words(&self) -> String {
+        if let Some((_, name)) = self.path.split_once("/logs?name=") {
+            return format!("log {name}");
+        }
         let report = &self.report;
         let mut words = format!("{:?}", report.status).to_lowercase();
         for part in [&report.failed_step, &report.step].into_iter().flatten() {
@@ -419,6 +430,9 @@ impl FakeController {
     }
 }
 
+/// What a log counts as.
+const HEARTBEAT: &[u8] = br#"{"status":"heartbeat"}"#;
+
 /// Serves one connection of requests.
 pub fn serve(stream: impl Read + Write, answer: &Answer, log: &Mutex<Vec<Request>>) {
     let mut stream = BufReader::new(stream);
@@ -440,10 +454,12 @@ pub fn serve(stream: impl Read + Write, answer: &Answer, log: &Mutex<Vec<Request
         };
         let mut body = vec![0; header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0)];
         stream.read_exact(&mut body).unwrap();
+        let is_log = head[0].contains("/logs?");
         let request = Request {
             path: head[0].split(' ').nth(1).unwrap_or_default().to_owned(),
             token: header("authorization").unwrap_or_default().trim_start_matches("Bearer ").to_owned(),
-            report: serde_json::from_slice(&body).unwrap(),
+            report: serde_json::from_slice(if is_log { HEARTBEAT } else { body.as_slice() }).unwrap(),
+            body,
         };
         let (status, body) = answer(&request);
         log.lock().unwrap().push(request);

@@ -37,6 +37,14 @@ pub struct Refusal {
 #[schema(value_type = Object)]
 pub struct Report(#[allow(dead_code)] serde_json::Value);
 
+/// Answer to a log.
+#[derive(ToSchema)]
+#[allow(dead_code)] // described, never made
+pub struct LogAnswer {
+    /// It is kept, or was kept already.
+    received: bool,
+}
+
 /// Answer to a report: with `proceed` to `started`, with `received` to every other.
 #[derive(ToSchema)]
 #[allow(dead_code)] // described, never made

@@ -83,6 +83,16 @@ fn from_text<T: serde::de::DeserializeOwned>(what: &'static str, text: String) -
 }
 
 pub fn append_log(tx: &Transaction<'_>, log: &HostLog) -> Result<()> {
+    let known: bool = tx
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM host_logs WHERE job_id = ?1 AND attempt = ?2 AND name = ?3 AND text = ?4)",
+            params![log.job_id.as_str(), log.attempt, log.name, log.text],
+            |row| row.get(0),
+        )
+        .map_err(db(WHAT))?;
+    if known {
+        return Ok(()); // a host that did not hear the answer sends it again
+    }
     let kept: i64 = tx
         .query_row(
             "SELECT coalesce(sum(length(text)), 0) FROM host_logs WHERE job_id = ?1",

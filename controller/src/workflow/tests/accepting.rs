@@ -99,10 +99,12 @@ async fn an_image_s_own_word_on_its_kind_is_not_overridden() {
         });
         assert_eq!(found, wanted, "{says:?} {recipe_says:?}");
     }
-    let refused = refused(&world, |s| s.recipe = {
-        let mut wanted = recipe();
-        wanted["image_kind"] = "container".into();
-        wanted.to_string()
+    let refused = refused(&world, |s| {
+        s.recipe = {
+            let mut wanted = recipe();
+            wanted["image_kind"] = "container".into();
+            wanted.to_string()
+        }
     })
     .await;
     assert_eq!(refused.code(), "image.kind", "a job is refused as its dry run is");

@@ -220,7 +220,7 @@ async fn a_session_pulls_its_own_images_and_no_others() {
     let session = world.workflow.session(token.expose()).await.unwrap();
     assert!(session.may_pull("images/debian") && !session.may_pull("images/other"));
     assert!(world.workflow.session(world.bootstrap(&job.id).expose()).await.is_err());
-    world.workflow.keep_log(&session, "journal", "hello correct-horse").await.unwrap();
+    world.workflow.keep_log(&session, "journal", "hello correct-horse".to_owned()).await.unwrap();
     assert_eq!(world.store.logs(&job.id).unwrap()[0].text, "hello ***");
 }
 
