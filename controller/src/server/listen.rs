@@ -227,8 +227,12 @@ mod tests {
     async fn a_connection_that_speaks_no_tls_ends_without_harm() {
         let state = tempfile::tempdir().unwrap();
         let now = jiff::Timestamp::now();
-        let tls =
-            crate::site::Site::open(state.path(), now).unwrap().tls(&["127.0.0.1".into()], now).unwrap();
+        let tls = crate::site::Site::open(state.path(), now)
+            .unwrap()
+            .certificate(&["127.0.0.1".into()], now)
+            .unwrap()
+            .tls()
+            .unwrap();
         let (address, stop, served) = start(Some(tls)).await;
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

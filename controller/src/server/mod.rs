@@ -17,6 +17,7 @@ mod checks;
 mod health;
 mod images;
 mod listen;
+mod renew;
 mod request;
 mod shelf;
 
@@ -42,7 +43,7 @@ use crate::registry::{self, Registry, error::RegistryError};
 use crate::site::{self, Site, SiteError};
 use crate::store::{self, SealError, Sealer, SqliteStore, Store, StoreError};
 use crate::telemetry;
-use crate::workflow::{Deps, Settings, SiteKeys, SystemClock, Workflow};
+use crate::workflow::{Clock, Deps, Settings, SiteKeys, SystemClock, Workflow};
 
 pub use bmcs::RedfishBmcs;
 pub use health::Check;
@@ -98,6 +99,9 @@ pub enum ServerError {
     /// A listener.
     #[error("starting to listen")]
     Bind(#[from] BindError),
+    /// TLS cannot be set up.
+    #[error("setting up TLS of the API")]
+    Tls(#[from] rustls::Error),
     /// A prefix that the fetch room reads otherwise.
     #[error("allow_outgoing holds {prefix}, which cannot be used")]
     Outgoing {
@@ -206,7 +210,9 @@ impl Server {
         telemetry::describe();
         let opened = config.clone();
         let kept = tokio::task::spawn_blocking(move || open(&opened)).await??;
-        let tls = kept.site.tls(&config.api_names, Timestamp::now())?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let certificate = kept.site.certificate(&config.api_names, clock.now())?;
+        let tls = certificate.tls()?;
         let api = listen::Listener::bind("api", config.api_listen, Some(tls)).await?;
         let media = listen::Listener::bind("media", config.media_listen, None).await?;
         let (api_address, media_address) = (api.address()?, media.address()?);
@@ -229,7 +235,7 @@ impl Server {
             shelf: Arc::new(MediaShelf::new(Arc::clone(&shelf))),
             images: Arc::new(RegistryImages::new(Arc::clone(&registry), own_hosts)),
             fetch: Arc::new(HttpFetch::new(address_rules(&config)?)),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock),
             settings: Settings {
                 site_ca: Some(kept.site.ca_pem.clone()),
                 allow_loopback: config.allow_loopback,
@@ -250,7 +256,8 @@ impl Server {
         let tasks = vec![
             tokio::spawn(serve_api(api, router, stopped.clone())),
             tokio::spawn(serve_media(media, Arc::clone(&shelf), stopped.clone())),
-            tokio::spawn(expire_uploads(Arc::clone(&registry), stopped)),
+            tokio::spawn(expire_uploads(Arc::clone(&registry), stopped.clone())),
+            tokio::spawn(renew::certificate(certificate, clock, stopped)),
         ];
         Ok(Self { api_address, media_address, api_url, media_url, workflow, registry, shelf, stop, tasks })
     }

@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
@@ -19,6 +18,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 
 use super::files::{self, FileError};
@@ -27,7 +27,7 @@ use super::files::{self, FileError};
 const CA_LIFE: SignedDuration = SignedDuration::from_hours(24 * 3653);
 /// How long a server certificate lasts; 825 days is the most that Apple's clients accept of a private authority.
 const SERVER_LIFE: SignedDuration = SignedDuration::from_hours(24 * 825);
-/// A server certificate with less left is made anew at the next start.
+/// A server certificate with less left is made anew.
 const RENEW: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How far certificates reach into the past. The calendar day it falls on counts as a whole.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(24);
@@ -105,14 +105,14 @@ impl Authority {
         Ok(Self { ca_pem, folder: folder.to_owned(), issuer })
     }
 
-    /// TLS with a certificate for exactly these names: the one that is kept, or a new one.
-    pub fn server(&self, names: &[String], now: Timestamp) -> Result<rustls::ServerConfig, AuthorityError> {
+    /// A certificate for exactly these names, with its key: the one that is kept, or a new one.
+    pub fn server(&self, names: &[String], now: Timestamp) -> Result<CertifiedKey, AuthorityError> {
         let kept = pair(&self.folder, "server")?.filter(|(pem, _)| still_good(pem, &self.ca_pem, names, now));
         let (pem, key) = match kept {
             Some(pair) => pair,
             None => make_server(&self.folder, names, &self.issuer, now)?,
         };
-        tls(&self.folder.join("server.pem"), &pem, &self.ca_pem, &key)
+        certified(&self.folder.join("server.pem"), &pem, &self.ca_pem, &key)
     }
 }
 
@@ -227,22 +227,13 @@ fn canonical(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string())
 }
 
-fn tls(path: &Path, pem: &str, ca_pem: &str, key: &str) -> Result<rustls::ServerConfig, AuthorityError> {
+fn certified(path: &Path, pem: &str, ca_pem: &str, key: &str) -> Result<CertifiedKey, AuthorityError> {
     let wrong = |wanted| AuthorityError::Pem { path: path.to_owned(), wanted };
     let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong("certificate"));
     let chain = vec![read(pem)?, read(ca_pem)?];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong("private key beside it"))?;
-    let fault = |source| AuthorityError::Tls { path: path.to_owned(), source };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(fault)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(fault)?;
-    // HTTP/1.1 only: its flow control is TCP's, which uploads of gigabytes want.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+        .map_err(|source| AuthorityError::Tls { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! ```
 
 mod authority;
+mod certificate;
 mod files;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use authority::Authority;
 pub use authority::AuthorityError;
+pub use certificate::Certificate;
 pub use files::FileError;
 
 /// Folder inside the state folder.
@@ -46,7 +48,7 @@ pub struct Site {
     pub previous: Vec<VerifyingKey>,
     /// PEM certificate of the site's authority, for task media and clients.
     pub ca_pem: String,
-    authority: Authority,
+    authority: Arc<Authority>,
     derive: Zeroizing<[u8; KEY_LEN]>,
 }
 
@@ -94,7 +96,7 @@ impl Site {
             signing: SigningKey::from_bytes(&seed),
             previous,
             ca_pem: authority.ca_pem.clone(),
-            authority,
+            authority: Arc::new(authority),
             derive,
         })
     }
@@ -104,9 +106,9 @@ impl Site {
         state.join(FOLDER).join(SITE_KEY).exists()
     }
 
-    /// TLS of the API listener, for the host names and addresses it is reached by.
-    pub fn tls(&self, names: &[String], now: Timestamp) -> Result<Arc<rustls::ServerConfig>, SiteError> {
-        Ok(Arc::new(self.authority.server(names, now)?))
+    /// The certificate of the API listener, for the host names and addresses it is reached by.
+    pub fn certificate(&self, names: &[String], now: Timestamp) -> Result<Arc<Certificate>, SiteError> {
+        Ok(Certificate::open(Arc::clone(&self.authority), names, now)?)
     }
 
     /// A key for one purpose: HMAC of the site's secret over `label`. Other labels give unrelated keys.
@@ -196,7 +198,7 @@ mod tests {
     fn every_file_is_for_its_owner_alone() {
         let state = tempfile::tempdir().unwrap();
         let site = Site::open(state.path(), now()).unwrap();
-        site.tls(&["127.0.0.1".into()], now()).unwrap();
+        site.certificate(&["127.0.0.1".into()], now()).unwrap();
         write_admin_token(state.path()).unwrap();
         let mut seen = 0;
         for folder in [state.path().to_path_buf(), state.path().join("site")] {

@@ -68,8 +68,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Option<Lease>>;
-    /// Whether no other process can have this store open, so that leases of others are leases of the dead.
-    fn is_exclusive(&self) -> bool;
+    /// Renews every lease of `owner` on jobs that are not released; answers which those are.
+    fn renew_leases(&self, owner: &str, expires_at: Timestamp) -> Result<Vec<JobId>>;
     /// Keeps the latest of what lives in memory, of all these jobs at once. No new version.
     fn flush_live(&self, lives: &[(JobId, Live)]) -> Result<()>;
     /// The last flushed of what lives in memory.

@@ -100,8 +100,6 @@ pub struct Cx {
 /// First pause before a retry, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A lease that nobody needs to renew, because nobody else can have the store open.
-const LONG_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// After a store fault that left us without a job to look at.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -127,6 +125,7 @@ async fn drive(
         workflow.hub.forget(id); // another controller has it
         return Ok(());
     };
+    workflow.hub.hold(id); // from now on it is renewed: lease.rs
     let Some(mut cx) = Cx::load(workflow, id, fence).await? else {
         workflow.hub.forget(id);
         return Ok(());
@@ -137,15 +136,26 @@ async fn drive(
     };
     cx.put_away().await; // on every way out: BMCs have few sessions
     let Some(ended) = ended else { return Ok(()) }; // stopped: the job goes on at the next start
-    ended?;
+    let ended = ended?;
     workflow.deps.shelf.forget(id);
-    workflow.unpin(id).await;
+    if ended == End::Over {
+        workflow.unpin(id).await;
+    }
     workflow.hub.forget(id);
     Ok(())
 }
 
+/// Why a driver is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The job is released, or gone.
+    Over,
+    /// Another controller drives it.
+    Lost,
+}
+
 /// Step after step until the job is released.
-async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) -> Result<(), StoreError> {
+async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) -> Result<End, StoreError> {
     let workflow = &Arc::clone(&cx.workflow);
     let mut retries = 0;
     let mut last_fault = None; // in this phase: what a deadline's reason must not forget
@@ -153,10 +163,14 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
         bell.mark_unchanged();
         let wanted = id.clone();
         let Some(job) = store::on(&workflow.deps.store, move |store| store.job(&wanted)).await? else {
-            return Ok(());
+            return Ok(End::Over);
         };
         if job.state.is_released() {
-            return Ok(());
+            return Ok(End::Over);
+        }
+        if workflow.hub.is_lost(id) {
+            tracing::warn!(job_id = %id, "another controller drives this job by now; this one lets go of it");
+            return Ok(End::Lost);
         }
         let deadline = deadline(cx, &job);
         if let Some(failure) = overdue(workflow, &job, deadline) {
@@ -285,11 +299,9 @@ fn fail(job: &Job, failure: Failure) -> Input {
 async fn take_lease(workflow: &Arc<Workflow>, id: &JobId) -> Result<Option<u64>, StoreError> {
     let (id, owner, now) = (id.clone(), workflow.owner.clone(), workflow.now());
     let lease = workflow.deps.settings.lease;
-    let taken = store::on(&workflow.deps.store, move |store| {
-        let lasts = if store.is_exclusive() { LONG_LEASE } else { lease };
-        store.take_lease(&id, &owner, now, later(now, lasts))
-    })
-    .await?;
+    let taken =
+        store::on(&workflow.deps.store, move |store| store.take_lease(&id, &owner, now, later(now, lease)))
+            .await?;
     Ok(taken.map(|lease| lease.fence))
 }
 
@@ -375,7 +387,8 @@ impl Cx {
     /// Records what was seen, for the timeline.
     pub async fn saw(&self, job: &Job, evidence: &Evidence) -> Result<(), Fault> {
         let data = serde_json::json!({ "requests": evidence.requests });
-        let event = NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", without_media(&evidence.seen));
+        let event =
+            NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", without_media(&evidence.seen));
         let event = event.step(job.state.name()).data(data);
         Ok(self.workflow.note(job, vec![event]).await?)
     }

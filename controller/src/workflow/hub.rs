@@ -40,8 +40,19 @@ struct Entry {
     nudge: watch::Sender<u64>,
     signals: broadcast::Sender<Signal>,
     driven: bool,
+    lease: Lease,
     alarmed: HashSet<String>,
     parked: Option<Timestamp>,
+}
+
+/// How a driver stands to its job's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    /// Not taken yet.
+    None,
+    Held,
+    /// Another controller has it.
+    Lost,
 }
 
 impl Default for Entry {
@@ -51,6 +62,7 @@ impl Default for Entry {
             nudge: watch::Sender::new(0),
             signals: broadcast::Sender::new(SIGNALS_KEPT),
             driven: false,
+            lease: Lease::None,
             alarmed: HashSet::new(),
             parked: None,
         }
@@ -69,6 +81,30 @@ impl Hub {
     /// Claims the right to drive a job in this process; false when it is driven already.
     pub fn claim(&self, id: &JobId) -> bool {
         self.with(id, |entry| !std::mem::replace(&mut entry.driven, true))
+    }
+
+    /// The driver has its job's lease.
+    pub fn hold(&self, id: &JobId) {
+        self.with(id, |entry| entry.lease = Lease::Held);
+    }
+
+    /// Jobs whose drivers have their leases.
+    pub fn held(&self) -> Vec<JobId> {
+        let jobs = self.lock();
+        jobs.iter().filter(|(_, entry)| entry.lease == Lease::Held).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Another controller has the job: its driver here is woken to stop.
+    pub fn lose(&self, id: &JobId) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.lease = Lease::Lost;
+        }
+        self.nudge(id);
+    }
+
+    /// Whether another controller has the job.
+    pub fn is_lost(&self, id: &JobId) -> bool {
+        self.lock().get(id).is_some_and(|entry| entry.lease == Lease::Lost)
     }
 
     /// Puts back what was flushed before a restart.

@@ -18,6 +18,7 @@ mod error;
 mod hands;
 mod hub;
 mod intents;
+mod lease;
 mod outbox;
 mod plan;
 mod redact;
@@ -102,6 +103,7 @@ impl Workflow {
             started_at,
         });
         workflow.resume().await?;
+        workflow.spawn(lease::renew_now_and_then(Arc::clone(&workflow)));
         workflow.spawn(outbox::run(Arc::clone(&workflow)));
         workflow.spawn(write::flush_now_and_then(Arc::clone(&workflow)));
         workflow.spawn(write::erase_now_and_then(Arc::clone(&workflow)));

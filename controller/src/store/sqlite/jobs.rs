@@ -152,9 +152,8 @@ pub fn callback_secret(c: &Connection, sealer: &Sealer, id: &JobId) -> Result<Op
         .optional()
         .map_err(db(WHAT))?;
     let Some(sealed) = sealed.flatten() else { return Ok(None) };
-    let plain = sealer
-        .open(&secret_context(id), &sealed)
-        .map_err(|source| StoreError::Sealed { what, source })?;
+    let plain =
+        sealer.open(&secret_context(id), &sealed).map_err(|source| StoreError::Sealed { what, source })?;
     let text = String::from_utf8(plain.to_vec()).map_err(|_| {
         use serde::de::Error;
         StoreError::Document { what, source: serde_json::Error::custom("not text") }
@@ -254,6 +253,16 @@ pub fn take_lease(
     )
     .map_err(db(WHAT))?;
     Ok(Some(Lease { owner: owner.to_owned(), fence, expires_at }))
+}
+
+pub fn renew_leases(tx: &Transaction<'_>, owner: &str, expires_at: Timestamp) -> Result<Vec<JobId>> {
+    let sql =
+        "UPDATE jobs SET lease_expires = ?2 WHERE lease_owner = ?1 AND released_at IS NULL RETURNING id";
+    let mut statement = tx.prepare_cached(sql).map_err(db(WHAT))?;
+    let rows = statement
+        .query_map(params![owner, micros(expires_at)], |row| row.get::<_, String>(0))
+        .map_err(db(WHAT))?;
+    rows.map(|row| parse(&row.map_err(db(WHAT))?)).collect()
 }
 
 pub fn flush_live(tx: &Transaction<'_>, id: &JobId, live: &Live) -> Result<()> {

@@ -32,6 +32,8 @@ use crate::model::{
     Lifecycle, Live, Machine, MachineId, NewEvent, Secret, TokenId,
 };
 
+/// Nobody else can have the file open, so leases of other owners are leases of the dead.
+const OTHERS_ARE_DEAD: bool = true;
 /// Readers kept open between calls. More may exist for a moment.
 const READERS_KEPT: usize = 4;
 /// How long a statement waits for a lock that another connection holds (checkpoints).
@@ -192,11 +194,11 @@ impl Store for SqliteStore {
         expires: Timestamp,
     ) -> Result<Option<Lease>> {
         self.write("taking a job's lease", |tx| {
-            jobs::take_lease(tx, id, owner, now, expires, self.is_exclusive())
+            jobs::take_lease(tx, id, owner, now, expires, OTHERS_ARE_DEAD)
         })
     }
-    fn is_exclusive(&self) -> bool {
-        true // the lock file says so
+    fn renew_leases(&self, owner: &str, expires_at: Timestamp) -> Result<Vec<JobId>> {
+        self.write("renewing leases", |tx| jobs::renew_leases(tx, owner, expires_at))
     }
     fn flush_live(&self, lives: &[(JobId, Live)]) -> Result<()> {
         self.write("keeping jobs' progress", |tx| {

@@ -181,3 +181,52 @@ async fn an_orderly_stop_puts_sessions_away_and_loses_nothing() {
     world.say(&token, report(ReportStatus::Success)).await.unwrap();
     world.until_name(&job.id, "released").await;
 }
+
+async fn soon(what: &str, is: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_short_and_renewed_while_its_driver_lives() {
+    let world = World::new().await;
+    let job = world.accept(|_| {}).await;
+    world.until_installing(&job.id).await;
+    let (first, fence) = world.lease(&job.id);
+    assert!(first <= world.now() + jiff::SignedDuration::try_from(world.settings.lease).unwrap());
+    for _ in 0..200 {
+        world.clock.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    soon("renewed", || {
+        world.clock.advance(Duration::from_millis(100));
+        world.lease(&job.id).0 > world.now()
+    })
+    .await;
+    assert_eq!(world.lease(&job.id).1, fence, "a renewal is no take-over");
+}
+
+#[tokio::test]
+async fn a_driver_whose_job_another_controller_took_lets_go_of_it() {
+    let world = World::new().await;
+    let job = world.accept(|_| {}).await;
+    world.until_booted(&job.id).await;
+    world.settle(&job.id).await;
+    let until = world.now() + jiff::SignedDuration::from_hours(1);
+    let taken = world.store.take_lease(&job.id, "another", world.now(), until).unwrap().unwrap();
+    let calls = world.bmc.state().calls.len();
+    soon("let go", || {
+        world.clock.advance(Duration::from_secs(1));
+        world.workflow.hub.live(&job.id).is_none()
+    })
+    .await;
+    assert_eq!(world.bmc.state().open, 0, "its session is not put away");
+    world.clock.advance(Duration::from_secs(3600));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.bmc.state().calls.len(), calls, "it still drives the machine");
+    assert_eq!(world.lease(&job.id), (until, taken.fence));
+    assert_eq!(world.images.pins.lock().unwrap().as_slice(), [job.id], "the other one needs the images");
+}

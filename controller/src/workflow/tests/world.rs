@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::store::{Sealer, SqliteStore, Store};
 use crate::workflow::{
-    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, FoundImage, Images, LastRead, ReportError, Settings, Shelf,
-    SiteKeys, Submission, Urls, Workflow, tokens,
+    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, FoundImage, Images, LastRead, ReportError, Settings,
+    Shelf, SiteKeys, Submission, Urls, Workflow, tokens,
 };
 
 pub const SERIAL: &str = "ABC123";
@@ -314,6 +314,15 @@ impl World {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Until when the job's lease lasts, and its fencing number.
+    pub fn lease(&self, id: &JobId) -> (Timestamp, u64) {
+        let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?));
+        let sql = "SELECT lease_expires, lease_fence FROM jobs WHERE id = ?1";
+        let (until, fence) = file.query_row(sql, [id.as_str()], row).unwrap();
+        (Timestamp::from_microsecond(until).unwrap(), fence)
     }
 
     /// Makes every call about jobs fail, as a broken disk would, until it is called with false.
