@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use controller::config::{Config, Fragment};
-use controller::server::{Pace, Server, ServerError};
+use controller::server::{Inherited, Pace, Server, ServerError};
 
 fn config(state: &Path) -> Config {
     Config::check(Fragment {
@@ -184,4 +184,28 @@ async fn two_controllers_cannot_share_a_state_folder_nor_an_address() {
     let error = Server::start_at(taken, Pace::fast()).await.err().unwrap();
     assert!(matches!(error, ServerError::Bind(_)), "{error}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn with_sockets_that_outlive_it_a_restart_keeps_readers_waiting_and_refuses_none() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let state = tempfile::tempdir().unwrap();
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (api, media) = (bind(), bind());
+    let kept = || Inherited { api: api.try_clone().ok(), media: media.try_clone().ok() };
+    let at = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
+    let first = Server::start_on(config(state.path()), Pace::fast(), kept()).await.unwrap();
+    assert_eq!((first.api_address, first.media_address), (at(&api), at(&media)));
+    first.kill().await;
+
+    let reader = tokio::spawn({
+        let url = format!("http://{}/m/nothing/task.iso", at(&media));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        async move { client.get(url).send().await.map(|answer| answer.status().as_u16()) }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!reader.is_finished(), "nobody can have answered");
+    let second = Server::start_on(config(state.path()), Pace::fast(), kept()).await.unwrap();
+    assert_eq!(reader.await.unwrap().unwrap(), 404, "the reader waited and was answered");
+    second.stop().await;
 }

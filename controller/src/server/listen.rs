@@ -59,14 +59,20 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds the address.
-    pub async fn bind(
+    /// Takes up the socket that was inherited, or binds the address.
+    pub async fn open(
         name: &'static str,
+        inherited: Option<std::net::TcpListener>,
         address: SocketAddr,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Result<Self, BindError> {
-        let socket =
-            TcpListener::bind(address).await.map_err(|source| BindError { name, address, source })?;
+        let socket = match inherited {
+            Some(socket) => {
+                socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket))
+            }
+            None => TcpListener::bind(address).await,
+        };
+        let socket = socket.map_err(|source| BindError { name, address, source })?;
         Ok(Self { name, socket, tls })
     }
 
@@ -198,7 +204,7 @@ mod tests {
     async fn start(
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
-        let listener = Listener::bind("test", "127.0.0.1:0".parse().unwrap(), tls).await.unwrap();
+        let listener = Listener::open("test", None, "127.0.0.1:0".parse().unwrap(), tls).await.unwrap();
         let address = listener.address().unwrap();
         let (stop, stopped) = watch::channel(false);
         let service = |request: Request<Incoming>| async move {

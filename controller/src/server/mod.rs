@@ -16,6 +16,7 @@ mod bmcs;
 mod checks;
 mod health;
 mod images;
+mod inherited;
 mod listen;
 mod renew;
 mod request;
@@ -32,6 +33,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
+
+pub use inherited::{Inherited, InheritedError};
 
 use crate::api::{AskRoom, MediumFacts, Room, SiteFacts};
 use crate::config::Config;
@@ -111,6 +114,9 @@ pub enum ServerError {
     /// A thread died.
     #[error("a thread ended while the controller started")]
     Interrupted(#[from] tokio::task::JoinError),
+    /// Sockets that systemd passed cannot be used.
+    #[error("taking the sockets of slipway.socket")]
+    Sockets(#[from] InheritedError),
     /// Signals cannot be heard.
     #[error("listening for SIGTERM")]
     Signals(#[source] std::io::Error),
@@ -181,7 +187,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
-    let server = Server::start(config).await?;
+    let server = Server::start_on(config, Pace::default(), Inherited::from_systemd()?).await?;
     tracing::info!(api = %server.api_address, media = %server.media_address, api_url = server.api_url, "ready");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; open jobs go on at the next start"),
@@ -207,14 +213,19 @@ impl Server {
 
     /// The same at another pace, for machines that exist in memory only.
     pub async fn start_at(config: Config, pace: Pace) -> Result<Self, ServerError> {
+        Self::start_on(config, pace, Inherited::default()).await
+    }
+
+    /// The same on sockets that exist already; without them it binds its own.
+    pub async fn start_on(config: Config, pace: Pace, sockets: Inherited) -> Result<Self, ServerError> {
         telemetry::describe();
         let opened = config.clone();
         let kept = tokio::task::spawn_blocking(move || open(&opened)).await??;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let certificate = kept.site.certificate(&config.api_names, clock.now())?;
         let tls = certificate.tls()?;
-        let api = listen::Listener::bind("api", config.api_listen, Some(tls)).await?;
-        let media = listen::Listener::bind("media", config.media_listen, None).await?;
+        let api = listen::Listener::open("api", sockets.api, config.api_listen, Some(tls)).await?;
+        let media = listen::Listener::open("media", sockets.media, config.media_listen, None).await?;
         let (api_address, media_address) = (api.address()?, media.address()?);
         let (api_url, media_url) = config.urls(api_address, media_address);
         first_token(&config, &kept.store).await?;

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use mock_redfish::backend::qemu::{DiskConfig, Network, QemuConfig};
-use mock_redfish::{MachineConfig, Power, Rack, RackConfig};
+use mock_redfish::{Fault, Injection, MachineConfig, Power, Rack, RackConfig};
 
 use crate::site::Site;
 
 /// Memory of the machines: what the maintenance OS asks for.
 const MEMORY_MIB: u32 = 4096;
+/// A slow BMC's time for an answer.
+const SLOW_BMC_MS: u64 = 300;
 const PASSWORD: &str = "password";
 
 /// A machine and its rack.
@@ -63,6 +65,11 @@ impl Metal {
     /// The machine behind the BMC.
     pub fn machine(&self) -> mock_redfish::Machine {
         self.rack.machine(0).clone()
+    }
+
+    /// Makes the BMC take its time from now on, as real ones do, so that every phase lasts long enough to be seen.
+    pub fn slow_bmc(&self) {
+        self.machine().inject(Injection::always(Fault::Delay { ms: SLOW_BMC_MS }));
     }
 
     /// A folder that goes when the machine goes.

@@ -1,13 +1,17 @@
 //! A real controller process on this host, and the hands of an operator: its CLI and its API.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use command_fds::{CommandFdExt as _, FdMapping};
 use serde_json::Value;
 
+/// What the controller logs when it serves.
+const READY: &str = "ready";
 /// How long a controller may take to answer after its start.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -40,18 +44,22 @@ impl Made {
     }
 }
 
-/// One controller with its state folder.
+/// First file descriptor of those that systemd passes.
+const FIRST_PASSED: i32 = 3;
+/// Says whom the sockets are for, as systemd does, and becomes the controller.
+const PASS: &str = "LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+
+/// One controller with its state folder. Its sockets are kept here as systemd keeps those of slipway.socket, so that a
+/// reader of media meets a pause and not a refusal while the controller is dead.
 pub struct Site {
     made: Made,
     folder: tempfile::TempDir,
+    api: TcpListener,
+    media: TcpListener,
     api_port: u16,
     media_port: u16,
     child: Option<Child>,
     client: reqwest::Client,
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Site {
@@ -59,16 +67,20 @@ impl Site {
     pub async fn start(made: Made) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new().prefix("slipway-site").tempdir()?;
+        let (api, media) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        let (api_port, media_port) = (api.local_addr()?.port(), media.local_addr()?.port());
         let mut site = Self {
             made,
             folder,
-            api_port: free_port()?,
-            media_port: free_port()?,
+            api,
+            media,
+            api_port,
+            media_port,
             child: None,
             client: reqwest::Client::new(),
         };
         site.spawn()?;
-        site.ready().await?;
+        site.ready(0).await?;
         let ca = std::fs::read(site.state().join("site/ca.pem"))?;
         site.client = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&ca)?])
@@ -88,14 +100,19 @@ impl Site {
             .create(true)
             .append(true)
             .open(self.state().join("controller.log"))?;
+        let passed = [&self.api, &self.media].into_iter().zip(FIRST_PASSED..);
+        let passed = passed
+            .map(|(socket, child_fd)| {
+                Ok(FdMapping { parent_fd: OwnedFd::from(socket.try_clone()?), child_fd })
+            })
+            .collect::<Result<Vec<_>>>()?;
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--"])
+            .fd_mappings(passed)?
+            .args(["--pdeathsig", "KILL", "--", "sh", "-c", PASS])
             .arg(&self.made.slipway)
             .arg("serve")
             .arg("--state-dir")
             .arg(self.state())
-            .args(["--api-listen", &format!("127.0.0.1:{}", self.api_port)])
-            .args(["--media-listen", &format!("127.0.0.1:{}", self.media_port)])
             .args(["--api-url", &format!("https://10.0.2.2:{}", self.api_port)])
             .args(["--media-url", &format!("http://127.0.0.1:{}", self.media_port)])
             .args([
@@ -117,17 +134,17 @@ impl Site {
         Ok(())
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    /// Waits until the controller says that it is ready, after this much of its log.
+    async fn ready(&mut self, from: usize) -> Result<()> {
         let end = Instant::now() + READY_WITHIN;
         while Instant::now() < end {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
                 bail!("the controller ended with {status}:\n{}", self.log());
             }
-            let connected = tokio::net::TcpStream::connect(("127.0.0.1", self.api_port)).await.is_ok();
-            if connected && self.state().join("admin.token").exists() {
+            if self.log()[from..].contains(READY) {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         bail!("the controller does not listen after {} s:\n{}", READY_WITHIN.as_secs(), self.log())
     }
@@ -135,6 +152,31 @@ impl Site {
     /// What the controller logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.state().join("controller.log")).unwrap_or_default()
+    }
+
+    /// `kill -9` and a new start, as systemd would after a crash; how long nobody was there.
+    pub async fn kill_and_restart(&mut self) -> Result<Duration> {
+        let (from, killed) = (self.log().len(), Instant::now());
+        self.kill();
+        self.spawn()?;
+        self.ready(from).await?;
+        Ok(killed.elapsed())
+    }
+
+    /// Waits for a job's phase and kills the controller in it.
+    pub async fn kill_in(&mut self, job: &str, phase: &str, within: Duration) -> Result<()> {
+        let end = Instant::now() + within;
+        loop {
+            let now = self.get(&format!("/api/v1/jobs/{job}")).await?;
+            if now["phase"] == phase {
+                let away = self.kill_and_restart().await?;
+                println!("  kill -9 of the controller in {phase}; it was away for {} ms", away.as_millis());
+                return Ok(());
+            }
+            ensure!(now["complete"] != true, "the job was over before {phase} was seen: {now:#}");
+            ensure!(Instant::now() < end, "{phase} was not reached within {} s: {now:#}", within.as_secs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn kill(&mut self) {
