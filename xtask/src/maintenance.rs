@@ -25,6 +25,8 @@ const TOOL_IMAGE: &str = "localhost/slipway/tools:latest";
 const MAINTENANCE_IMAGE: &str = "localhost/slipway/maintenance:latest";
 /// Image store of the maintenance OS that its podman reads beside its own.
 const STORE: &str = "usr/lib/containers/storage";
+/// Name of the root filesystem among the netboot files.
+const ROOT_FILESYSTEM: &str = "rootfs.squashfs";
 /// zstd level of the root filesystem: 15 saves 4 % more and takes five times as long.
 const SQUASHFS_LEVEL: &str = "9";
 
@@ -32,6 +34,8 @@ const SQUASHFS_LEVEL: &str = "9";
 pub struct Built {
     /// maintenance.iso.
     pub iso: PathBuf,
+    /// Folder of vmlinuz, initramfs.img and rootfs.squashfs.
+    pub netboot: PathBuf,
 }
 
 /// Builds it, or finds it built.
@@ -47,18 +51,19 @@ pub fn build() -> Result<Built> {
     let key = cache::key(&[], &[RECIPE_VERSION, &image_id(TOOL_IMAGE)?, &image_id(MAINTENANCE_IMAGE)?])?;
     let folder = cache::folder("maintenance")?;
     let iso = folder.join(format!("maintenance-{key}.iso"));
-    if !iso.exists() {
+    if !iso.exists() || !cache::folder("netboot")?.join(ROOT_FILESYSTEM).exists() {
         cache::forget_others(&folder, "maintenance", &key)?;
         let rootfs = stages.run("root filesystem", || rootfs(&folder))?;
         let netboot = stages.run("squashfs", || squash(&rootfs))?;
         stages.run("ISO", || iso::assemble(&rootfs, &netboot, &iso))?;
         sudo("rm").args(["-rf"]).arg(&rootfs).quiet("rootfs-clean")?;
     }
+    let netboot = cache::folder("netboot")?;
     let link = cache::folder("")?.join("maintenance.iso");
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(&iso, &link).with_context(|| format!("linking {}", link.display()))?;
     stages.print();
-    Ok(Built { iso: link })
+    Ok(Built { iso: link, netboot })
 }
 
 /// Copies what the two builds may see into a folder of their own, with one time stamp for all, so that podman's
@@ -176,7 +181,7 @@ fn squash(rootfs: &Path) -> Result<PathBuf> {
             .arg(netboot.join(name))
             .quiet("netboot-copy")?;
     }
-    let squashfs = netboot.join("rootfs.squashfs");
+    let squashfs = netboot.join(ROOT_FILESYSTEM);
     let _ = fs::remove_file(&squashfs);
     let version = kernel.file_name().context("a kernel folder has a name")?.to_string_lossy().into_owned();
     // Boot files are beside it on the medium; GRUB and shim are only for making the medium.

@@ -74,6 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
                 .args(["--", "--test-threads=1", "--nocapture"])
                 .env("SLIPWAY_BIN", cache::cargo_target().join("debug/slipway"))
                 .env("SLIPWAY_MAINTENANCE_ISO", &built.iso)
+                .env("SLIPWAY_NETBOOT", &built.netboot)
                 .env("SLIPWAY_OS_IMAGE", &os_image)
                 .loud()
         })?;

@@ -26,7 +26,9 @@ pub struct Inherited {
 #[derive(Debug, thiserror::Error)]
 pub enum InheritedError {
     /// Too many or too few.
-    #[error("systemd passed {count} socket(s); slipway.socket must have two ListenStream= lines: API, then media")]
+    #[error(
+        "systemd passed {count} socket(s); slipway.socket must have two ListenStream= lines: API, then media"
+    )]
     Count {
         /// How many came.
         count: usize,

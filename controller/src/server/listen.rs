@@ -67,9 +67,7 @@ impl Listener {
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Result<Self, BindError> {
         let socket = match inherited {
-            Some(socket) => {
-                socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket))
-            }
+            Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
             None => TcpListener::bind(address).await,
         };
         let socket = socket.map_err(|source| BindError { name, address, source })?;

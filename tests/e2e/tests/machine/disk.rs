@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub const SIZE: u64 = 6 << 30;
 const MIB: u64 = 1 << 20;
 
-fn run(program: &str, args: &[&str]) -> Result<String> {
+pub fn run(program: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(program).args(args).output().with_context(|| format!("starting {program}"))?;
     ensure!(
         output.status.success(),
@@ -66,13 +66,23 @@ pub fn make_a_mess(disk: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A disk as an image to push: Zstandard, made fast.
+pub fn compress(disk: &Path, image: &Path) -> Result<()> {
+    let (disk, image) = (disk.to_str().context("text")?, image.to_str().context("text")?);
+    run("zstd", &["-q", "-f", "-1", "-T2", "-o", image, disk]).map(drop)
+}
+
 /// SHA-256 of the whole disk.
 pub fn digest(disk: &Path) -> Result<String> {
-    let mut file = File::open(disk)?;
+    digest_of(File::open(disk)?)
+}
+
+/// SHA-256 of all that can be read.
+pub fn digest_of(mut source: impl Read) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0u8; 4 << 20];
     loop {
-        let read = file.read(&mut buffer)?;
+        let read = source.read(&mut buffer)?;
         if read == 0 {
             return Ok(hex::encode(hash.finalize()));
         }

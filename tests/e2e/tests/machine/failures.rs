@@ -72,13 +72,7 @@ async fn a_lost_layer_stops_before_the_disk_a_corrupt_one_leaves_it_unbootable_a
         site.post(&format!("/api/v1/machines/{}/release", metal.serial), &json!({})).await?;
     ensure!(status == 200, "releasing the machine: {status} {answer}");
     let job = site.submit(&metal.serial, &proving_recipe("never"), false).await?;
-    site.wait_job(&job, "imaging", ENDED_WITHIN, |job| {
-        let steps = job["steps"].as_array();
-        steps.is_some_and(|steps| {
-            steps.iter().any(|step| step["name"] == "image-linux" && step["status"] == "running")
-        })
-    })
-    .await?;
+    site.wait_step(&job, "image-linux", ENDED_WITHIN).await?;
     metal.off().await?;
     let interrupted = disk::digest(&metal.disk)?;
     metal.boots_to_login("not allowed to proceed", ENDED_WITHIN).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use mock_redfish::Power;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::machine::Metal;
 use crate::site::{Made, Site};
 
 /// An installation under TCG on two busy cores; seconds on hardware.
-const INSTALLED_WITHIN: Duration = Duration::from_secs(30 * 60);
+pub const INSTALLED_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// From power-on to a login prompt, the same way.
 const LOGIN_WITHIN: Duration = Duration::from_secs(10 * 60);
 const KEY: &str =
@@ -23,6 +23,7 @@ pub fn proving_recipe(hostname: &str) -> Value {
         "#cloud-config\nhostname: {hostname}\nssh_authorized_keys:\n  - {KEY}\nwrite_files:\n  \
          - path: /etc/slipway-proof\n    content: written by user-data of {hostname}\nruncmd:\n  \
          - [sh, -c, '{{ echo PROOF-BEGIN; hostname; cat /home/debian/.ssh/authorized_keys; cat /etc/slipway-proof; echo; \
+         ls /etc/motd /etc/slipway-layer 2>&1; \
          cat /etc/fstab; echo ROOT $(findmnt -no UUID /); echo SOURCE $(findmnt -no SOURCE /); echo PROOF-END; }} > /dev/ttyS0']\n"
     );
     json!({
@@ -70,42 +71,49 @@ pub fn check_proof(console: &str, hostname: &str) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_disk_was_a_mess() -> Result<()>
-{
-    let site = Site::start(Made::find()?).await?;
-    site.push_os_image("images/debian:trixie")?;
-    let metal = Metal::enrolled(&site, "SLIP-E2E-1", disk::make_a_mess, |_| {}).await?;
-    let image = site.get("/v2/images/debian/manifests/trixie").await?;
-    let job = site.submit(&metal.serial, &proving_recipe("slipway-e2e"), false).await?;
-    // The tag moves away at once: what is installed is the digest that was pinned.
-    site.move_tag_to_something_else("images/debian:trixie").await?;
-    let done = site.wait_job(&job, "complete", INSTALLED_WITHIN, |job| job["complete"] == true).await?;
+/// What holds after every installation that succeeded.
+pub async fn check_success(site: &Site, metal: &Metal, job: &str) -> Result<()> {
+    let done = site.wait_job(job, "complete", INSTALLED_WITHIN, |job| job["complete"] == true).await?;
     ensure!(done["status"] == "succeeded", "the job did not succeed: {done:#}");
-    ensure!(done["image"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{done:#}");
-    ensure!(image["layers"].is_array(), "{image:#}");
-    ensure!(
-        site.events_with_code(&job, "outcome.succeeded").await? == 1,
-        "not exactly one outcome: {done:#}"
-    );
-    ensure!(
-        site.events_with_code(&job, "host.started").await? == 1,
-        "the host was told to proceed more than once"
-    );
+    for code in ["outcome.succeeded", "host.started"] {
+        let count = site.events_with_code(job, code).await?;
+        ensure!(count == 1, "{code} is {count} times in the timeline: {done:#}");
+    }
     let machine = metal.machine();
     ensure!(
         machine.slots().iter().all(|slot| slot.image.is_none()),
         "media are still in: {:?}",
         machine.slots()
     );
-    ensure!(machine.open_sessions() == 0, "the controller left {} sessions open", machine.open_sessions());
     let known = site.get(&format!("/api/v1/machines/{}", metal.serial)).await?;
     ensure!(known["lifecycle"]["state"] == "in_service", "{known:#}");
+    Ok(())
+}
+
+/// Waits for the greeting of a system that nobody but the controller switched on; what it says of itself.
+pub async fn check_greeting(metal: &Metal, hostname: &str) -> Result<String> {
+    let console = metal.wait_console("PROOF-END", LOGIN_WITHIN).await?;
+    check_proof(&console, hostname)?;
+    metal.wait_console(&format!("{hostname} login:"), LOGIN_WITHIN).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_disk_was_a_mess() -> Result<()>
+{
+    let site = Site::start(Made::find()?).await?;
+    site.push_os_image("images/debian:trixie")?;
+    let metal = Metal::enrolled(&site, "SLIP-E2E-1", disk::make_a_mess, |_| {}).await?;
+    let pinned = site.digest("images/debian:trixie").await?;
+    let job = site.submit(&metal.serial, &proving_recipe("slipway-e2e"), false).await?;
+    // The tag moves away at once: what is installed is the digest that was pinned.
+    site.move_tag_to_something_else("images/debian:trixie").await?;
+    check_success(&site, &metal, &job).await?;
+    ensure!(metal.machine().open_sessions() == 0, "the controller left sessions open");
+    let done = site.get(&format!("/api/v1/jobs/{job}")).await?;
+    ensure!(done["image"]["digest"] == pinned.as_str(), "not the digest that the tag meant: {done:#}");
 
     // The controller switched it on: nobody else touches it until it greets.
-    let console = metal.wait_console("PROOF-END", LOGIN_WITHIN).await?;
-    check_proof(&console, "slipway-e2e")?;
-    metal.wait_console("slipway-e2e login:", LOGIN_WITHIN).await?;
+    check_greeting(&metal, "slipway-e2e").await?;
     site.print_times(&job).await?;
 
     // By the entry in NVRAM alone …
@@ -119,5 +127,22 @@ async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_d
     metal.machine().wipe_nvram().await?;
     metal.boots_to_login("slipway-e2e login:", LOGIN_WITHIN).await?;
     ensure!(metal.machine().power() == Power::On, "the machine runs its new system");
+
+    // That disk, as an image of a whole disk, put back in its place. Now the machine is in service.
+    metal.off().await?;
+    let image = metal.folder().join("golden.raw.zst");
+    disk::compress(&metal.disk, &image)?;
+    site.cli_ok(&["image", "push", image.to_str().context("text")?, "images/golden:1"])?;
+    disk::make_a_mess(&metal.disk)?;
+    let mut recipe = proving_recipe("slipway-again");
+    recipe["oci_url"] = json!("images/golden:1");
+    recipe["image_kind"] = json!("disk");
+    recipe.as_object_mut().context("an object")?.remove("partition_layout");
+    let refused = json!({ "server_serial": metal.serial, "recipe": recipe });
+    let (status, answer) = site.post("/api/v1/jobs", &refused).await?;
+    ensure!(status == 409 && answer["error"] == "machine.in_service", "{status} {answer}");
+    let job = site.submit(&metal.serial, &recipe, true).await?;
+    check_success(&site, &metal, &job).await?;
+    metal.wait_console("slipway-again login:", LOGIN_WITHIN).await?;
     Ok(())
 }

@@ -3,8 +3,11 @@
 
 #![allow(clippy::print_stdout)] // a run takes minutes: it says where it stands
 
+mod boots;
 mod disk;
 mod failures;
 mod install;
+mod killing;
+mod layers;
 mod machine;
 mod site;

@@ -21,6 +21,8 @@ pub struct Made {
     pub slipway: PathBuf,
     /// maintenance.iso.
     pub maintenance_iso: PathBuf,
+    /// The same as files to boot over a network: vmlinuz, initramfs.img, rootfs.squashfs.
+    pub netboot: PathBuf,
     /// The Debian root filesystem, `tar.zst`.
     pub os_image: PathBuf,
 }
@@ -39,6 +41,7 @@ impl Made {
         Ok(Self {
             slipway: path("SLIPWAY_BIN")?,
             maintenance_iso: path("SLIPWAY_MAINTENANCE_ISO")?,
+            netboot: path("SLIPWAY_NETBOOT")?,
             os_image: path("SLIPWAY_OS_IMAGE")?,
         })
     }
@@ -59,6 +62,7 @@ pub struct Site {
     api_port: u16,
     media_port: u16,
     child: Option<Child>,
+    kills: usize,
     client: reqwest::Client,
 }
 
@@ -77,6 +81,7 @@ impl Site {
             api_port,
             media_port,
             child: None,
+            kills: 0,
             client: reqwest::Client::new(),
         };
         site.spawn()?;
@@ -154,13 +159,20 @@ impl Site {
         std::fs::read_to_string(self.state().join("controller.log")).unwrap_or_default()
     }
 
-    /// `kill -9` and a new start, as systemd would after a crash; how long nobody was there.
-    pub async fn kill_and_restart(&mut self) -> Result<Duration> {
+    /// `kill -9` and a new start, as systemd would after a crash.
+    pub async fn kill_and_restart(&mut self) -> Result<()> {
         let (from, killed) = (self.log().len(), Instant::now());
         self.kill();
+        self.kills += 1;
         self.spawn()?;
         self.ready(from).await?;
-        Ok(killed.elapsed())
+        println!("  kill -9 of the controller; it was away for {} ms", killed.elapsed().as_millis());
+        Ok(())
+    }
+
+    /// How often it was killed.
+    pub fn kills(&self) -> usize {
+        self.kills
     }
 
     /// Waits for a job's phase and kills the controller in it.
@@ -169,9 +181,8 @@ impl Site {
         loop {
             let now = self.get(&format!("/api/v1/jobs/{job}")).await?;
             if now["phase"] == phase {
-                let away = self.kill_and_restart().await?;
-                println!("  kill -9 of the controller in {phase}; it was away for {} ms", away.as_millis());
-                return Ok(());
+                println!("  job: {phase}");
+                return self.kill_and_restart().await;
             }
             ensure!(now["complete"] != true, "the job was over before {phase} was seen: {now:#}");
             ensure!(Instant::now() < end, "{phase} was not reached within {} s: {now:#}", within.as_secs());
@@ -245,6 +256,11 @@ impl Site {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
+    /// The Debian root filesystem, `tar.zst`.
+    pub fn os_image(&self) -> &Path {
+        &self.made.os_image
+    }
+
     /// Pushes the Debian root filesystem as CI would.
     pub fn push_os_image(&self, reference: &str) -> Result<()> {
         let tar = self.made.os_image.to_str().context("a path is text")?.to_owned();
@@ -269,6 +285,15 @@ impl Site {
             .await?;
         ensure!(response.status().as_u16() == 201, "moving the tag: {}", response.text().await?);
         Ok(())
+    }
+
+    /// What a tag means now.
+    pub async fn digest(&self, reference: &str) -> Result<String> {
+        let (repository, tag) = reference.split_once(':').context("a tag")?;
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.request(reqwest::Method::HEAD, &path)?.send().await?;
+        let digest = answer.headers().get("docker-content-digest").context("a manifest has a digest")?;
+        Ok(digest.to_str()?.to_owned())
     }
 
     /// The file of an image's first layer in the registry's folder.
@@ -307,6 +332,15 @@ impl Site {
         let (status, answer) = self.post("/api/v1/jobs", &body).await?;
         ensure!(status == 202, "POST /jobs: {status} {answer}");
         Ok(answer["job_id"].as_str().context("the answer has no job_id")?.to_owned())
+    }
+
+    /// Waits until a step runs.
+    pub async fn wait_step(&self, job: &str, step: &str, within: Duration) -> Result<()> {
+        let runs = |job: &Value| {
+            let steps = job["steps"].as_array();
+            steps.is_some_and(|all| all.iter().any(|it| it["name"] == step && it["status"] == "running"))
+        };
+        self.wait_job(job, &format!("running {step}"), within, runs).await.map(drop)
     }
 
     /// Waits until a job looks as wanted, and returns it; says what it last looked like otherwise.
