@@ -205,7 +205,7 @@ async fn a_pushed_folder_is_a_rootfs_that_recipes_can_name() {
     let images =
         controller::server::RegistryImages::new(std::sync::Arc::clone(&world.server.registry), vec![]);
     let found = controller::workflow::Images::resolve(&images, ran.out.trim()).await.unwrap().unwrap();
-    assert_eq!((found.kind, found.digest.as_str()), (ImageKind::Rootfs, digest));
+    assert_eq!((found.says, found.digest.as_str()), (Some(ImageKind::Rootfs), digest));
     let raw = world.server.registry.resolve("images/debian", digest).await.unwrap().unwrap();
     assert_eq!(raw.layers.len(), 1);
     assert!(raw.annotations[schema::task::UNPACKED_SIZE_ANNOTATION].parse::<u64>().unwrap() > 1024);
@@ -230,7 +230,7 @@ async fn files_and_layouts_are_pushed_as_what_they_are() {
     let images =
         controller::server::RegistryImages::new(std::sync::Arc::clone(&world.server.registry), vec![]);
     let found = controller::workflow::Images::resolve(&images, "images/disk").await.unwrap().unwrap();
-    assert_eq!(found.kind, ImageKind::Disk);
+    assert_eq!(found.says, Some(ImageKind::Disk));
     let again = world.slipway(&["image", "push", name.to_str().unwrap(), "images/disk"], "").await;
     assert_eq!(again.out, ran.out);
     assert!(again.err.contains("is in the registry already"), "{}", again.err);
@@ -244,7 +244,7 @@ async fn files_and_layouts_are_pushed_as_what_they_are() {
     let ran = world.slipway(&["image", "push", layout.to_str().unwrap(), "images/app:1"], "").await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let found = controller::workflow::Images::resolve(&images, "images/app:1").await.unwrap().unwrap();
-    assert_eq!(found.kind, ImageKind::Container);
+    assert_eq!(found.says, Some(ImageKind::Container));
     assert!(ran.out.trim().ends_with(&found.digest), "{}", ran.out);
     world.server.stop().await;
 }
