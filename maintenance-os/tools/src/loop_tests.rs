@@ -404,6 +404,41 @@ fn a_disk_image_without_config_drive_has_its_backup_table_at_the_end_and_room_fo
     assert!(grown.trim().parse::<u64>().unwrap() + 2048 > last_usable, "{grown} of {last_usable}");
 }
 
+#[test]
+fn a_disk_that_slipway_installed_is_an_image_whose_config_drive_is_made_anew() {
+    let registry = TinyRegistry::start();
+    let install = |disk: &LoopDisk, image: &[u8], user_data: &str| {
+        let folder = provision(disk, &whole_disk_recipe(true), &registry.job(ImageKind::Disk, &[image]));
+        fs::write(folder.path().join("user-data"), user_data).unwrap();
+        let handoff = Handoff::read(folder.path()).unwrap();
+        partition::run(&handoff, &mut ProcessRunner).unwrap();
+        image::run(&handoff, &mut ProcessRunner).unwrap();
+        config_drive::run(&handoff, &mut ProcessRunner).unwrap();
+    };
+    let golden = LoopDisk::new(100 * MIB);
+    install(&golden, &disk_image(), "old: 1\n");
+    sh(&format!("sync; blockdev --flushbufs {}", golden.device));
+    let image = fs::read(&golden.file).unwrap();
+
+    let same = LoopDisk::new(100 * MIB);
+    install(&same, &image, "new: 1\n");
+    let print = sh(&format!("sgdisk --print {}", same.device));
+    assert_eq!(print.matches("CIDATA").count(), 1, "{print}");
+    assert_eq!(sh(&format!("mtype -i {} ::user-data", same.part(3))), "new: 1\n");
+}
+
+#[test]
+fn a_disk_image_without_room_for_a_config_drive_says_so() {
+    let registry = TinyRegistry::start();
+    let disk = LoopDisk::new(64 * MIB);
+    let folder = provision(&disk, &whole_disk_recipe(true), &registry.job(ImageKind::Disk, &[&disk_image()]));
+    fs::write(folder.path().join("user-data"), "x: y\n").unwrap();
+    let handoff = Handoff::read(folder.path()).unwrap();
+    partition::run(&handoff, &mut ProcessRunner).unwrap();
+    let error = image::run(&handoff, &mut ProcessRunner).unwrap_err();
+    assert!(matches!(error, ImageError::NoRoom { mib: 16, .. }), "{error}");
+}
+
 fn mess_small(disk: &LoopDisk) {
     sh(&format!("sgdisk --new=1:0:+20M --typecode=1:ef00 {0} >/dev/null; partx --update {0}", disk.device));
 }

@@ -81,6 +81,19 @@ pub enum ImageError {
         /// What blkid calls it.
         found: String,
     },
+    /// There is no place for the config drive.
+    #[error(
+        "the image's partitions leave no {mib} MiB at the end of {disk} for the config drive: make its last partition smaller, take a larger disk, or leave the cloud-init data out of the recipe"
+    )]
+    NoRoom {
+        /// The disk.
+        disk: String,
+        /// What a config drive takes.
+        mib: u64,
+        /// What sgdisk said.
+        #[source]
+        source: RunError,
+    },
     /// The config drive did not appear.
     #[error("the config drive was added to {disk} but is not there")]
     NoConfigDrive {

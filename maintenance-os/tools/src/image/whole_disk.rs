@@ -40,10 +40,13 @@ pub fn write(
     if kind != "gpt" {
         return if config_drive { Err(ImageError::NotGpt { found: kind }) } else { Ok(()) };
     }
-    let seed = Seed::new(&handoff.job.job_id, handoff.job.attempt);
-    let guid = seed.partition(CONFIG_DRIVE_NAME);
-    runner.run_actions(&fit(disk, config_drive.then_some(guid.as_str())))?;
+    runner.run_actions(&fit(disk))?;
     if config_drive {
+        let seed = Seed::new(&handoff.job.job_id, handoff.job.attempt);
+        let guid = match brought(runner, disk)? {
+            Some(guid) => guid,
+            None => add_config_drive(runner, disk, &seed)?,
+        };
         let record = find(runner, disk, &guid, &seed)?;
         let path = partition_path(&disk.path, record.solved.number);
         let actions: Vec<Action> = mkfs(&record, &path, disk.sector_bytes).into_iter().collect();
@@ -54,24 +57,47 @@ pub fn write(
     Ok(())
 }
 
-/// Moves the backup GPT to the end of the disk, and adds the config drive in front of it.
-pub fn fit(disk: &Disk, config_drive: Option<&str>) -> Vec<Action> {
-    let mut actions =
-        vec![Action::Run(Command::new("sgdisk").args(["--move-second-header", &disk.path]).tries(3))];
-    if let Some(guid) = config_drive {
-        // Partition 0: the next free number, and then the one just made.
-        actions.push(Action::Run(Command::new("sgdisk").args([
-            format!("--new=0:-{}M:0", CONFIG_DRIVE_BYTES >> 20),
-            format!("--typecode=0:{}", type_guid::BASIC_DATA),
-            format!("--partition-guid=0:{guid}"),
-            format!("--change-name=0:{CONFIG_DRIVE_LABEL}"),
-            disk.path.clone(),
-        ])));
+/// Moves the backup GPT to the end of the disk.
+fn fit(disk: &Disk) -> Vec<Action> {
+    let move_backup = Command::new("sgdisk").args(["--move-second-header", &disk.path]).tries(3);
+    [Action::Run(move_backup)].into_iter().chain(reread(disk)).collect()
+}
+
+/// Lets the kernel see what the table says now.
+fn reread(disk: &Disk) -> [Action; 3] {
+    [settle(), Action::Run(Command::new("partx").args(["--update", &disk.path]).tries(3)), settle()]
+}
+
+/// GUID of the config drive that the image brought, if it did.
+fn brought(runner: &mut dyn Runner, disk: &Disk) -> Result<Option<String>, ImageError> {
+    let now = lsblk::disks(runner)?.into_iter().find(|now| now.path == disk.path);
+    for node in now.iter().flat_map(|now| &now.nodes).filter(|node| node.kind == "part") {
+        let Ok(found) = blkid::probe(runner, &node.path) else { continue };
+        let is = |key: &str| found.get(key).is_some_and(|text| text.eq_ignore_ascii_case(CONFIG_DRIVE_LABEL));
+        if is("LABEL") || is("PART_ENTRY_NAME") {
+            runner.say(&format!("{} is the image's own config drive; it is made anew", node.path));
+            return Ok(found.get("PART_ENTRY_UUID").map(|guid| guid.to_ascii_lowercase()));
+        }
     }
-    actions.push(settle());
-    actions.push(Action::Run(Command::new("partx").args(["--update", &disk.path]).tries(3)));
-    actions.push(settle());
-    actions
+    Ok(None)
+}
+
+/// Adds a config drive at the very end of the disk; its GUID.
+fn add_config_drive(runner: &mut dyn Runner, disk: &Disk, seed: &Seed) -> Result<String, ImageError> {
+    let guid = seed.partition(CONFIG_DRIVE_NAME);
+    let mib = CONFIG_DRIVE_BYTES >> 20;
+    // Partition 0: the next free number, and then the one just made.
+    let add = Command::new("sgdisk").args([
+        format!("--new=0:-{mib}M:0"),
+        format!("--typecode=0:{}", type_guid::BASIC_DATA),
+        format!("--partition-guid=0:{guid}"),
+        format!("--change-name=0:{CONFIG_DRIVE_LABEL}"),
+        disk.path.clone(),
+    ]);
+    let no_room = |source| ImageError::NoRoom { disk: disk.path.clone(), mib, source };
+    runner.run_actions(&[Action::Run(add)]).map_err(no_room)?;
+    runner.run_actions(&reread(disk))?;
+    Ok(guid)
 }
 
 /// The config drive among the partitions that the disk has now.

@@ -89,9 +89,12 @@ fn kinds(found: &[(String, Value)]) -> BTreeSet<&str> {
     found.iter().filter_map(|(_, body)| body["@odata.type"].as_str()?.rsplit('.').next()).collect()
 }
 
+/// What makes a BMC differ from the one by the book.
+type Shape = fn(&mut MachineConfig);
+
 /// BMCs of every shape that the schema allows, by name. Not among them: one without sessions, whose service root
 /// lacks a link that the schema demands, and one whose boot targets have `UsbCd`, which is no word of the schema.
-fn shapes() -> Vec<(&'static str, fn(&mut MachineConfig))> {
+fn shapes() -> Vec<(&'static str, Shape)> {
     vec![
         ("by the book", |_| {}),
         ("media under the system", |machine| machine.quirks.media_under_system = true),
