@@ -240,8 +240,11 @@ impl Workflow {
         retry_of: Option<JobId>,
     ) -> Result<Accepted, AcceptError> {
         let (workflow, submission) = (Arc::clone(self), submission.clone());
+        // On the heap: it is large, and every caller's future would hold it.
         let created =
-            async move { workflow.create_whole(settled, &submission, recipe_sha256, retry_of).await };
+            Box::pin(
+                async move { workflow.create_whole(settled, &submission, recipe_sha256, retry_of).await },
+            );
         self.whole(created).await?
     }
 

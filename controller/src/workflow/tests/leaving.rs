@@ -56,7 +56,7 @@ async fn a_client_that_hangs_up_leaves_a_driven_job_or_none() {
     let mut made = 0;
     for instant in instants() {
         let world = World::new().await;
-        hangs_up(instant, world.workflow.accept(world.submission())).await;
+        hangs_up(instant, Box::pin(world.workflow.accept(world.submission()))).await;
         tokio::time::sleep(Duration::from_millis(30)).await;
         let Some(job) = world.store.open_jobs().unwrap().pop() else {
             assert!(world.images.pins.lock().unwrap().is_empty(), "an image stays pinned for nothing");
