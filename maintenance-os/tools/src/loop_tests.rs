@@ -439,6 +439,20 @@ fn a_disk_image_without_room_for_a_config_drive_says_so() {
     assert!(matches!(error, ImageError::NoRoom { mib: 16, .. }), "{error}");
 }
 
+#[test]
+fn a_disk_image_for_other_sectors_is_refused_in_words_and_leaves_no_partition_table() {
+    let registry = TinyRegistry::start();
+    let disk = LoopDisk::with_sectors(200 * MIB, 4096);
+    let folder =
+        provision(&disk, &whole_disk_recipe(false), &registry.job(ImageKind::Disk, &[&disk_image()]));
+    let handoff = Handoff::read(folder.path()).unwrap();
+    partition::run(&handoff, &mut ProcessRunner).unwrap();
+    let error = said(image::run(&handoff, &mut ProcessRunner).unwrap_err());
+    assert!(error.contains("made for disks of 512-byte sectors"), "{error}");
+    sh(&format!("sync; blockdev --flushbufs {}", disk.device));
+    assert!(fs::read(&disk.file).unwrap().iter().all(|byte| *byte == 0));
+}
+
 fn mess_small(disk: &LoopDisk) {
     sh(&format!("sgdisk --new=1:0:+20M --typecode=1:ef00 {0} >/dev/null; partx --update {0}", disk.device));
 }

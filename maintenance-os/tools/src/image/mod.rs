@@ -18,7 +18,6 @@ pub mod archive;
 pub mod codec;
 pub mod fetch;
 pub mod layer;
-mod pax;
 pub mod pipe;
 pub mod pour;
 pub mod raw;

@@ -21,7 +21,7 @@ use super::codec::Decoder;
 use super::fetch::{Fetch, FetchError, Source};
 use super::layer::{self, LayerError, Role};
 use super::pipe::pipe;
-use super::raw::{RawDisk, RawError};
+use super::raw::{Onto, RawDisk, RawError};
 use super::tree::Tree;
 
 /// An image that could not be written.
@@ -125,18 +125,17 @@ pub fn into_tree(
     Ok(lost)
 }
 
-/// Writes the image to the disk of that size, its two ends last. Returns the bytes written.
+/// Writes the image to the disk, its two ends last. Returns the bytes written.
 pub fn onto_disk(
     source: &dyn Source,
     layer: &Layer,
-    device: &str,
-    size: u64,
+    onto: Onto<'_>,
     meter: &mut Meter<'_>,
 ) -> Result<u64, PourError> {
     let refuse = |source| PourError::Raw { digest: layer.digest.clone(), source };
     let mut written = None;
     stream(source, layer, meter, |input| {
-        written = Some(RawDisk::write(device, size, input).map_err(refuse)?);
+        written = Some(RawDisk::write(onto, input).map_err(refuse)?);
         Ok(())
     })?;
     let disk = written.ok_or(PourError::Worker)?;
@@ -184,8 +183,10 @@ fn stream(
     let decoded = decoded.map_err(|_| PourError::Worker)?;
     let of_the_disk = matches!(
         &consumed,
-        Err(PourError::Raw { source: RawError::Write { .. } | RawError::TooLarge { .. }, .. }
-            | PourError::Layer { source: LayerError::Tree(_), .. })
+        Err(PourError::Raw {
+            source: RawError::Write { .. } | RawError::TooLarge { .. } | RawError::Sectors { .. },
+            ..
+        } | PourError::Layer { source: LayerError::Tree(_), .. })
     );
     match (decoded, consumed) {
         (_, Err(error)) if of_the_disk => Err(error),

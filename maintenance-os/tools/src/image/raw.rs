@@ -43,12 +43,41 @@ pub enum RawError {
         /// Its size.
         size: u64,
     },
+    /// Its GPT is where firmware does not look for it on this disk (UEFI 2.10 §5.3.1: logical block 1).
+    #[error(
+        "the image was made for disks of {image}-byte sectors and {device} has {disk}: nothing on it would boot; make the image for {disk}-byte sectors, or use a rootfs or container image"
+    )]
+    Sectors {
+        /// The disk.
+        device: String,
+        /// Bytes of a logical block where the image was made.
+        image: u32,
+        /// Bytes of one on this disk.
+        disk: u32,
+    },
     /// Not a disk image.
     #[error("the image has only {got} bytes, which is no disk image")]
     TooSmall {
         /// Bytes there are.
         got: u64,
     },
+}
+
+/// The disk that an image is written to.
+#[derive(Clone, Copy)]
+pub struct Onto<'a> {
+    /// Its device node.
+    pub device: &'a str,
+    /// Its size.
+    pub size: u64,
+    /// Bytes of a logical block.
+    pub sector_bytes: u32,
+}
+
+/// Bytes of a logical block where this image got its GPT, unless it has one for this disk or none.
+fn made_for_other_sectors(head: &[u8], sector_bytes: u32) -> Option<u32> {
+    let gpt_at = |block: &u32| head.get(*block as usize..).is_some_and(|rest| rest.starts_with(b"EFI PART"));
+    if gpt_at(&sector_bytes) { None } else { [512, 4096].into_iter().find(gpt_at) }
 }
 
 /// A disk that is being written, with both ends of the image still in memory.
@@ -65,14 +94,18 @@ pub struct RawDisk {
 }
 
 impl RawDisk {
-    /// Writes all but the two ends. The disk has `size` bytes.
-    pub fn write(device: &str, size: u64, image: &mut dyn Read) -> Result<Self, RawError> {
+    /// Writes all but the two ends.
+    pub fn write(onto: Onto<'_>, image: &mut dyn Read) -> Result<Self, RawError> {
+        let Onto { device, size, sector_bytes } = onto;
         let open = std::fs::OpenOptions::new().write(true).open(Path::new(device));
         let file = open.map_err(|source| RawError::Write { device: device.to_owned(), at: 0, source })?;
         let mut head = vec![0; HELD];
         let length = read_full(image, &mut head).map_err(RawError::Read)?;
         if length < HELD {
             return Err(RawError::TooSmall { got: length as u64 });
+        }
+        if let Some(image) = made_for_other_sectors(&head, sector_bytes) {
+            return Err(RawError::Sectors { device: device.to_owned(), image, disk: sector_bytes });
         }
         let mut disk = Self {
             file,
@@ -157,6 +190,10 @@ impl RawDisk {
 mod tests {
     use super::*;
 
+    fn onto(device: &str, size: u64) -> Onto<'_> {
+        Onto { device, size, sector_bytes: 512 }
+    }
+
     fn disk(folder: &Path, size: u64) -> String {
         let path = folder.join("disk");
         std::fs::write(&path, vec![0xee; usize::try_from(size).unwrap()]).unwrap();
@@ -177,7 +214,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let device = disk(folder.path(), 8 << 20);
             let image = image(length);
-            let raw = RawDisk::write(&device, 8 << 20, &mut image.as_slice()).unwrap();
+            let raw = RawDisk::write(onto(&device, 8 << 20), &mut image.as_slice()).unwrap();
             assert_eq!(raw.finish().unwrap(), length as u64);
             let got = std::fs::read(&device).unwrap();
             assert!(got[..length] == image[..], "{length}");
@@ -190,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let device = disk(folder.path(), 6 << 20);
         let image = image(6 << 20);
-        drop(RawDisk::write(&device, 6 << 20, &mut image.as_slice()).unwrap());
+        drop(RawDisk::write(onto(&device, 6 << 20), &mut image.as_slice()).unwrap());
         let got = std::fs::read(&device).unwrap();
         assert!(got[..HELD].iter().chain(&got[5 << 20..]).all(|byte| *byte == 0xee));
         assert!(got[HELD..5 << 20] == image[HELD..5 << 20]);
@@ -200,9 +237,36 @@ mod tests {
     fn an_image_that_does_not_fit_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let device = disk(folder.path(), 3 << 20);
-        let error = RawDisk::write(&device, 3 << 20, &mut image(4 << 20).as_slice()).err().unwrap();
+        let error = RawDisk::write(onto(&device, 3 << 20), &mut image(4 << 20).as_slice()).err().unwrap();
         assert!(matches!(error, RawError::TooLarge { size: 3_145_728, .. }), "{error}");
-        let error = RawDisk::write(&device, 3 << 20, &mut image(1000).as_slice()).err().unwrap();
+        let error = RawDisk::write(onto(&device, 3 << 20), &mut image(1000).as_slice()).err().unwrap();
         assert!(matches!(error, RawError::TooSmall { got: 1000 }), "{error}");
+    }
+    #[test]
+    fn a_gpt_of_other_sectors_is_refused_before_a_byte_is_written() {
+        for (gpt_at, sector_bytes, refused) in [
+            (&[512][..], 512, None),
+            (&[512], 4096, Some(512)),
+            (&[4096], 4096, None),
+            (&[4096], 512, Some(4096)),
+            (&[512, 4096], 4096, None),
+            (&[], 4096, None),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let device = disk(folder.path(), 4 << 20);
+            let mut image = image(3 << 20);
+            for at in gpt_at {
+                image[*at..at + 8].copy_from_slice(b"EFI PART");
+            }
+            let onto = Onto { device: &device, size: 4 << 20, sector_bytes };
+            let made_for = match RawDisk::write(onto, &mut image.as_slice()) {
+                Ok(_) => None,
+                Err(RawError::Sectors { image, .. }) => Some(image),
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(made_for, refused, "GPT at {gpt_at:?} on a disk of {sector_bytes}-byte sectors");
+            let untouched = std::fs::read(&device).unwrap().iter().all(|byte| *byte == 0xee);
+            assert_eq!(untouched, refused.is_some());
+        }
     }
 }

@@ -7,6 +7,7 @@ use schema::layout::{CONFIG_DRIVE_BYTES, CONFIG_DRIVE_LABEL, Role, SolvedPartiti
 use schema::recipe::Format;
 
 use super::pour::{self, Meter};
+use super::raw::Onto;
 use super::{ImageError, fetch};
 use crate::blkid;
 use crate::disk::Disk;
@@ -32,7 +33,8 @@ pub fn write(
     meter: &mut Meter<'_>,
 ) -> Result<(), ImageError> {
     let Some(layer) = manifest.layers.first() else { return Ok(()) };
-    let written = pour::onto_disk(source, layer, &disk.path, disk.size_bytes, meter)?;
+    let onto = Onto { device: &disk.path, size: disk.size_bytes, sector_bytes: disk.sector_bytes };
+    let written = pour::onto_disk(source, layer, onto, meter)?;
     runner.say(&format!("{written} bytes written to {}", disk.path));
 
     let kind = blkid::probe(runner, &disk.path)?.get("PTTYPE").cloned().unwrap_or_default();

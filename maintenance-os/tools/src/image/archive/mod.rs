@@ -7,14 +7,17 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 use super::acl::Acl;
-use super::pax::{records, time};
+use extensions::Extensions;
+
+mod extensions;
+mod fields;
+mod pax;
+mod sparse;
 
 /// Bytes of a tar block.
 const BLOCK: u64 = 512;
 /// Largest pax header or GNU long name accepted; xattrs are at most 64 KiB each.
 const EXTENSION_MAX: u64 = 1 << 20;
-/// Most pieces of one sparse file.
-const PIECES_MAX: usize = 1 << 20;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,24 +95,6 @@ pub struct Archive<R> {
     number: u64,
 }
 
-#[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    acls: Vec<Acl>,
-    real_size: Option<u64>,
-    sparse_major: Option<u64>,
-    sparse_name: Option<Vec<u8>>,
-    pieces: Vec<(u64, u64)>,
-    offset: Option<u64>,
-    sparse: bool,
-}
-
 impl<R: Read> Archive<R> {
     /// Starts at the first header.
     pub fn new(input: R) -> Self {
@@ -133,11 +118,11 @@ impl<R: Read> Archive<R> {
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else { return Ok(None) };
             self.number += 1;
-            let size = header.entry_size().map_err(|_| self.wrong("its size is not a number"))?;
+            let size = fields::size(&header).map_err(|what| self.wrong(what))?;
             match header.entry_type() {
                 EntryType::XHeader => {
                     let bytes = self.extension(size)?;
-                    self.pax(&bytes, &mut extensions)?;
+                    extensions.read(&bytes).map_err(|what| self.wrong(what))?;
                 }
                 EntryType::XGlobalHeader => drop(self.extension(size)?),
                 EntryType::GNULongName => extensions.path = Some(until_nul(self.extension(size)?)),
@@ -196,7 +181,7 @@ impl<R: Read> Archive<R> {
                 self.wrong(format!("an extended header of {size} bytes; at most {EXTENSION_MAX} are read"))
             );
         }
-        self.begin(size);
+        self.begin(size)?;
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
@@ -207,9 +192,13 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    fn begin(&mut self, size: u64) {
+    fn begin(&mut self, size: u64) -> Result<(), ArchiveError> {
+        if i64::try_from(size).is_err() {
+            return Err(self.wrong("its size is more than a file can have"));
+        }
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK) - size;
+        Ok(())
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), ArchiveError> {
@@ -219,47 +208,6 @@ impl<R: Read> Archive<R> {
             match self.input.read(&mut buffer[..room]).map_err(ArchiveError::Read)? {
                 0 => return Err(self.wrong("the archive ends inside of it")),
                 length => bytes -= length as u64,
-            }
-        }
-        Ok(())
-    }
-
-    fn pax(&self, bytes: &[u8], into: &mut Extensions) -> Result<(), ArchiveError> {
-        for (key, value) in records(bytes).ok_or_else(|| self.wrong("a malformed pax header"))? {
-            let text = std::str::from_utf8(value).unwrap_or_default();
-            let number = || text.parse::<u64>().map_err(|_| self.wrong("a pax number that is none"));
-            let id = || text.parse::<u32>().map_err(|_| self.wrong("an owner that is no 32-bit number"));
-            match key {
-                b"path" => into.path = Some(value.to_vec()),
-                b"linkpath" => into.link = Some(value.to_vec()),
-                b"size" => into.size = Some(number()?),
-                b"uid" => into.uid = Some(id()?),
-                b"gid" => into.gid = Some(id()?),
-                b"mtime" => {
-                    into.mtime = Some(time(text).ok_or_else(|| self.wrong("a pax time that is none"))?);
-                }
-                b"GNU.sparse.major" => (into.sparse, into.sparse_major) = (true, Some(number()?)),
-                b"GNU.sparse.name" => (into.sparse, into.sparse_name) = (true, Some(value.to_vec())),
-                b"GNU.sparse.realsize" | b"GNU.sparse.size" => {
-                    (into.sparse, into.real_size) = (true, Some(number()?));
-                }
-                b"GNU.sparse.offset" => into.offset = Some(number()?),
-                b"GNU.sparse.numbytes" => {
-                    let offset = into.offset.take().ok_or_else(|| self.wrong("a malformed sparse map"))?;
-                    into.pieces.push((offset, number()?));
-                }
-                b"GNU.sparse.map" => {
-                    let numbers = text.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
-                    let numbers = numbers.map_err(|_| self.wrong("a malformed sparse map"))?;
-                    into.pieces = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-                }
-                _ => {
-                    if let Some(acl) = Acl::from_record(key, value) {
-                        into.acls.push(acl);
-                    } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                        into.xattrs.push((name.to_vec(), value.to_vec()));
-                    }
-                }
             }
         }
         Ok(())
@@ -283,7 +231,7 @@ impl<R: Read> Archive<R> {
             EntryType::Fifo => Kind::Fifo,
             // A volume label or something vendors made up: nothing that could be written.
             _ => {
-                self.begin(stored);
+                self.begin(stored)?;
                 return Ok(None);
             }
         };
@@ -298,7 +246,7 @@ impl<R: Read> Archive<R> {
             header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
         });
         // Links and devices carry no data, whatever their size says; hard links in pax archives may.
-        self.begin(if matches!(kind, Kind::File | Kind::HardLink) { stored } else { 0 });
+        self.begin(if matches!(kind, Kind::File | Kind::HardLink) { stored } else { 0 })?;
 
         let mut size = stored;
         let mut pieces = None;
@@ -313,25 +261,17 @@ impl<R: Read> Archive<R> {
         if let Some(pieces) = &pieces {
             self.check_pieces(pieces, size)?;
         }
-        let number = |value: io::Result<u64>, what| {
-            value.ok().and_then(|value| u32::try_from(value).ok()).ok_or_else(|| self.wrong(what))
-        };
-        let (mtime, mtime_nanos) = match extensions.mtime {
-            Some(time) => time,
-            None => (header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0), 0),
-        };
+        let wrong = |what| self.wrong(what);
+        let (mtime, mtime_nanos) = extensions.mtime.unwrap_or_else(|| (fields::mtime(header), 0));
         let device = match kind {
-            Kind::Char | Kind::Block => (
-                header.device_major().ok().flatten().ok_or_else(|| self.wrong("a device without numbers"))?,
-                header.device_minor().ok().flatten().ok_or_else(|| self.wrong("a device without numbers"))?,
-            ),
+            Kind::Char | Kind::Block => fields::device(header).map_err(wrong)?,
             _ => (0, 0),
         };
         Ok(Some(Member {
             kind,
-            mode: header.mode().map_err(|_| self.wrong("its mode is not a number"))? & 0o7777,
-            uid: extensions.uid.map_or_else(|| number(header.uid(), "its owner is no 32-bit number"), Ok)?,
-            gid: extensions.gid.map_or_else(|| number(header.gid(), "its group is no 32-bit number"), Ok)?,
+            mode: fields::mode(header).map_err(wrong)?,
+            uid: extensions.uid.map_or_else(|| fields::uid(header), Ok).map_err(wrong)?,
+            gid: extensions.gid.map_or_else(|| fields::gid(header), Ok).map_err(wrong)?,
             path,
             link,
             mtime,
@@ -342,95 +282,6 @@ impl<R: Read> Archive<R> {
             size,
             pieces,
         }))
-    }
-
-    /// The map of a GNU sparse member: in its header, and in blocks after it.
-    fn gnu_sparse(&mut self, header: &Header) -> Result<(u64, Vec<(u64, u64)>), ArchiveError> {
-        let gnu = header.as_gnu().ok_or_else(|| self.wrong("a sparse file without a GNU header"))?;
-        let real = gnu.real_size().map_err(|_| self.wrong("a sparse file without its size"))?;
-        let mut pieces = Vec::new();
-        let mut add = |block: &tar::GnuSparseHeader| -> Option<()> {
-            if !block.is_empty() {
-                pieces.push((block.offset().ok()?, block.length().ok()?));
-            }
-            Some(())
-        };
-        let malformed = "a malformed sparse map";
-        for block in &gnu.sparse {
-            add(block).ok_or_else(|| self.wrong(malformed))?;
-        }
-        let mut extended = gnu.is_extended();
-        let mut blocks = 0;
-        while extended {
-            blocks += 1;
-            let mut block = tar::GnuExtSparseHeader::new();
-            let length =
-                super::pipe::read_full(&mut self.input, block.as_mut_bytes()).map_err(ArchiveError::Read)?;
-            if length < 512 || blocks > PIECES_MAX / 21 {
-                return Err(self.wrong(malformed));
-            }
-            for piece in block.sparse() {
-                add(piece).ok_or_else(|| self.wrong(malformed))?;
-            }
-            extended = block.is_extended();
-        }
-        Ok((real, pieces))
-    }
-
-    /// The map of a pax 1.0 sparse member: decimal lines before its data, filled up to a whole block.
-    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>, ArchiveError> {
-        let mut buffer = Vec::new();
-        let mut at = 0;
-        let mut line = |archive: &mut Self| -> Result<u64, ArchiveError> {
-            let mut value: Option<u64> = None;
-            loop {
-                if at == buffer.len() {
-                    let mut block = [0; 512];
-                    let mut filled = 0;
-                    while filled < block.len() {
-                        match archive.read(&mut block[filled..])? {
-                            0 => return Err(archive.wrong("a malformed sparse map")),
-                            length => filled += length,
-                        }
-                    }
-                    (buffer, at) = (block.to_vec(), 0);
-                }
-                let byte = buffer[at];
-                at += 1;
-                match (byte, value) {
-                    (b'\n', Some(value)) => return Ok(value),
-                    (b'0'..=b'9', old) => {
-                        value = old
-                            .unwrap_or(0)
-                            .checked_mul(10)
-                            .and_then(|value| value.checked_add(u64::from(byte - b'0')));
-                        if value.is_none() {
-                            return Err(archive.wrong("a malformed sparse map"));
-                        }
-                    }
-                    _ => return Err(archive.wrong("a malformed sparse map")),
-                }
-            }
-        };
-        let count = line(self)?;
-        if count > PIECES_MAX as u64 {
-            return Err(self.wrong("a sparse map with too many pieces"));
-        }
-        let mut pieces = Vec::new();
-        for _ in 0..count {
-            pieces.push((line(self)?, line(self)?));
-        }
-        Ok(pieces)
-    }
-
-    fn check_pieces(&self, pieces: &[(u64, u64)], size: u64) -> Result<(), ArchiveError> {
-        let (mut end, mut data) = (0_u64, 0_u64);
-        for (offset, length) in pieces {
-            let next = offset.checked_add(*length).filter(|next| *offset >= end && *next <= size);
-            end = next.ok_or_else(|| self.wrong("a sparse map whose pieces overlap or leave the file"))?;
-            data += length;
-        }
-        if data == self.left { Ok(()) } else { Err(self.wrong("a sparse map that does not match the data")) }
     }
 }
 
