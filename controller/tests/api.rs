@@ -264,6 +264,21 @@ async fn a_bmc_password_goes_in_and_never_comes_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxys_login_goes_in_and_never_comes_out() {
+    let world = World::start(1).await;
+    let mut body = world.machine(0);
+    body["host_network"] = json!({ "proxy": "http://slipway:hunter2@proxy.example.com:3128" });
+    let added = world.ask("POST", "/machines", Some(body.clone())).await;
+    let shown = world.ask("GET", "/machines/s1", None).await;
+    let list = world.ask("GET", "/machines", None).await;
+    for answer in [&added, &shown, &list] {
+        assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
+    }
+    assert_eq!(shown.body["host_network"]["proxy"], "http://***@proxy.example.com:3128");
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_schemas_are_open_and_are_the_ones_that_check() {
     let world = World::start(0).await;
     for (path, wanted) in [

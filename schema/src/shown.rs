@@ -87,9 +87,12 @@ pub fn login(url: &str) -> Option<&str> {
 
 /// A URL with its user name and password hidden.
 pub fn without_login(url: &str) -> String {
-    login(url)
-        .filter(|login| !login.is_empty())
-        .map_or_else(|| url.to_owned(), |login| url.replacen(login, "***", 1))
+    match (url.split_once("://"), login(url)) {
+        (Some((scheme, rest)), Some(login)) if !login.is_empty() => {
+            format!("{scheme}://***{}", &rest[login.len()..])
+        }
+        _ => url.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +124,7 @@ mod tests {
     fn a_login_is_found_in_the_authority_and_nowhere_else() {
         for (url, found, shown) in [
             ("http://u:p@proxy:3128/x@y", Some("u:p"), "http://***@proxy:3128/x@y"),
+            ("http://http@proxy", Some("http"), "http://***@proxy"),
             ("http://proxy/x@y", None, "http://proxy/x@y"),
             ("http://@proxy", Some(""), "http://@proxy"),
             ("proxy", None, "proxy"),

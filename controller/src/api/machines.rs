@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use schema::recipe::HostNetwork;
+use schema::shown;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +66,7 @@ struct BmcBody {
 impl MachineBody {
     /// A machine of this description. What is already there is kept where a description does not say it.
     fn machine(
-        self,
+        mut self,
         old: Option<&Machine>,
         now: jiff::Timestamp,
     ) -> Result<(Machine, Option<Secret<String>>), ApiError> {
@@ -96,6 +97,7 @@ impl MachineBody {
             Some(pin) => BmcTls::Pinned(pin_of(&pin, "bmc.certificate_sha256")?),
             None => BmcTls::Verify,
         };
+        keep_proxy_login(&mut self.host_network, old);
         let machine = Machine {
             id: old.map_or_else(MachineId::fresh, |machine| machine.id.clone()),
             serial,
@@ -119,6 +121,20 @@ impl MachineBody {
             version: old.map_or(0, |machine| machine.version),
         };
         Ok((machine, self.bmc.password.map(Secret::new)))
+    }
+}
+
+fn proxy_of(network: Option<&HostNetwork>) -> Option<&str> {
+    network?.proxy.as_deref()
+}
+
+/// What a client read and sends back unchanged stands for what is stored, with the login that it was not shown.
+fn keep_proxy_login(sent: &mut Option<HostNetwork>, old: Option<&Machine>) {
+    let stored = old.and_then(|old| proxy_of(old.host_network.as_ref()));
+    if let (Some(network), Some(stored)) = (sent, stored)
+        && network.proxy.as_deref() == Some(shown::without_login(stored).as_str())
+    {
+        network.proxy = Some(stored.to_owned());
     }
 }
 
@@ -362,11 +378,43 @@ pub async fn set_power(
     Ok(Json(json!({ "power": body.power, "seen": evidence.seen })))
 }
 
-/// A machine as the API shows it. There is no password in a [`Machine`] to leak.
+/// A machine as the API shows it: its proxy without the login. The BMC's password is not in a [`Machine`].
 pub fn view(machine: &Machine, active_job: Option<&str>) -> Value {
     let mut view = json!(machine);
+    if let Some(proxy) = proxy_of(machine.host_network.as_ref()) {
+        view["host_network"]["proxy"] = json!(shown::without_login(proxy));
+    }
     if let Some(job) = active_job {
         view["active_job"] = json!(job);
     }
     view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(proxy: &str) -> MachineBody {
+        let body = json!({
+            "serial": "S1",
+            "bmc": { "url": "https://192.0.2.1", "user": "root", "password": "x" },
+            "host_network": { "proxy": proxy },
+        });
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn a_proxy_sent_back_as_it_was_shown_keeps_its_login() {
+        const STORED: &str = "http://slipway:hunter2@proxy.example.com:3128";
+        let (old, _) = body(STORED).machine(None, jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let shown = view(&old, None)["host_network"]["proxy"].as_str().unwrap().to_owned();
+        for (sent, kept) in [
+            (shown.as_str(), STORED),
+            ("http://***@other.example.com:3128", "http://***@other.example.com:3128"),
+            ("http://proxy.example.com:3128", "http://proxy.example.com:3128"),
+        ] {
+            let (new, _) = body(sent).machine(Some(&old), jiff::Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(proxy_of(new.host_network.as_ref()), Some(kept));
+        }
+    }
 }
