@@ -135,7 +135,8 @@ struct Attempt {
 
 /// A task medium, packed.
 struct Packed {
-    bytes: Vec<u8>,
+    /// No larger than it must be: zstd packs into room for the worst case, which is the whole medium.
+    bytes: Box<[u8]>,
     len: usize,
 }
 
@@ -205,7 +206,7 @@ impl Shelf {
             .map_err(|source| ShelfError::Overlay { job: job.clone(), source })?;
         let bytes = zstd::bulk::compress(&medium.bytes, PACK_LEVEL)
             .map_err(|source| ShelfError::Pack { job, source })?;
-        let packed = Arc::new(Packed { bytes, len: medium.bytes.len() });
+        let packed = Arc::new(Packed { bytes: bytes.into_boxed_slice(), len: medium.bytes.len() });
         let mut staged = Staged {
             paths: BTreeMap::new(),
             task_sha256,

@@ -20,6 +20,7 @@ use super::error::BmcError;
 use super::gate::Gate;
 use super::origin::{broken, origin_of, path_on, shown};
 use super::profile::Waits;
+use super::roots;
 use super::tls::{Seen, fetch_fingerprint, is_certificate_fault, pinned_config};
 use super::wire::{Body, Resource};
 
@@ -151,7 +152,19 @@ impl Endpoint {
                 pinned = true;
                 builder = builder.tls_backend_preconfigured(pinned_config(Some(*pin), seen.clone())?);
             }
-            TlsTrust::SystemRoots => {}
+            // Nobody is to be trusted where nothing is encrypted.
+            TlsTrust::SystemRoots if origin.scheme() == "http" => {
+                builder = builder.tls_backend_preconfigured(pinned_config(None, seen.clone())?);
+            }
+            TlsTrust::SystemRoots => {
+                let config = roots::system_config().map_err(|error| {
+                    refused(&format!(
+                        "this system has no certificate authorities to judge it by ({error}): install ca-certificates, or pin \
+                         its certificate"
+                    ))
+                })?;
+                builder = builder.tls_backend_preconfigured(config);
+            }
             TlsTrust::Authorities(pem) => {
                 let authorities = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
                     .ok()

@@ -25,6 +25,7 @@ mod origin;
 mod payload;
 mod power;
 mod profile;
+mod roots;
 mod session;
 mod task;
 mod tls;
