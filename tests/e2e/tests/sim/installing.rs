@@ -1,6 +1,6 @@
 //! What happens when all is well.
 
-use e2e::sim::{Deed, Disk};
+use e2e::sim::{Deed, Disk, Moment, WITHIN};
 use mock_redfish::{BootSource, Power};
 use serde_json::json;
 
@@ -67,5 +67,35 @@ async fn a_recipe_that_asks_for_it_leaves_the_machine_off() {
     assert_power(&site, 0, Power::Off);
     assert_eq!(site.machine(0).boots(), 1);
     assert_eq!(lifecycle(&site, 0).await, "in_service");
+    site.end().await;
+}
+
+/// BMC requests from the submission to a machine that is on with both media seen in it, twice: when they went in, and
+/// once more before it is switched on.
+const BUDGET: usize = 18;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_on_with_both_media_seen_after_eighteen_requests() {
+    let site = site().await;
+    site.machine(0).clear_requests();
+    site.stage(0).hold_at(Moment::Asking);
+    let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
+    site.stage(0).reached(WITHIN).await.unwrap();
+    let requests = site.machine(0).requests();
+    let lines: Vec<String> =
+        requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    let resets = lines.iter().filter(|line| line.ends_with("ComputerSystem.Reset")).count();
+    assert_eq!(resets, 1, "it was off: {lines:#?}");
+    let on = lines.iter().position(|line| line.ends_with("ComputerSystem.Reset")).unwrap();
+    let seen_on = on + 1 + lines[on + 1..].iter().position(|line| line.starts_with("GET")).unwrap();
+    for slot in ["Cd", "Usb"] {
+        let read = format!("/VirtualMedia/{slot}");
+        let insert = lines.iter().rposition(|line| line.contains(&format!("{read}/Actions"))).unwrap();
+        let seen = lines[insert..on].iter().any(|line| line.starts_with("GET") && line.ends_with(&read));
+        assert!(seen, "slot {slot} was not looked at after the insert: {lines:#?}");
+    }
+    assert_eq!(seen_on + 1, BUDGET, "{lines:#?}");
+    site.stage(0).go_on();
+    site.api().wait_complete(&id).await.unwrap();
     site.end().await;
 }
