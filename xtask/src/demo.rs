@@ -13,6 +13,7 @@ use crate::packages;
 use crate::run::Run;
 use crate::service::{Service, free_port};
 use crate::site::Site;
+use crate::space;
 use crate::stage::Stages;
 use crate::{maintenance, os_image};
 
@@ -36,7 +37,10 @@ struct Places {
 pub fn run() -> Result<()> {
     let begun = Instant::now();
     let mut stages = Stages::default();
-    stages.run("packages", || packages::ensure(packages::EVERYTHING))?;
+    stages.run("packages", || {
+        space::ensure(&cache::cargo_target(), space::DEMO)?;
+        packages::ensure(packages::EVERYTHING)
+    })?;
     let built = stages.run("maintenance.iso", maintenance::build)?;
     let os_image = stages.run("Debian image", os_image::build)?;
     stages.run("controller and mock BMC", || {

@@ -22,6 +22,7 @@ mod redfish_tools;
 mod run;
 mod service;
 mod site;
+mod space;
 mod stage;
 mod test;
 mod tools;

@@ -6,6 +6,7 @@ use crate::cache;
 use crate::packages;
 use crate::redfish_tools;
 use crate::run::Run;
+use crate::space;
 use crate::stage::Stages;
 use crate::tools;
 
@@ -21,6 +22,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let mut stages = Stages::default();
     stages.run("packages", || {
+        space::ensure(&cache::cargo_target(), space::TEST)?;
         packages::ensure(packages::EVERYTHING)?;
         tools::ensure()
     })?;
