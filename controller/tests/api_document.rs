@@ -228,6 +228,11 @@ async fn every_answer_is_as_the_document_says() {
     let token = go("POST", "/tokens", &[], "", Some(token)).await;
     go("DELETE", "/tokens/{id}", &[token.body["id"].as_str().unwrap()], "", None).await;
     go("GET", "/tokens", &[], "", None).await;
+    go("GET", "/registry/usage", &[], "", None).await;
+    go("POST", "/registry/collection", &[], "", Some(json!({ "dry_run": true }))).await;
+    while go("GET", "/registry/collection", &[], "", None).await.body["running"] == json!(true) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     go("GET", "/schema/recipe", &[], "", None).await;
     go("GET", "/schema/event", &[], "", None).await;
     let session = world.player.seen("S1").session;

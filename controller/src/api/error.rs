@@ -216,6 +216,7 @@ mod tests {
             ("token.unknown", 404),
             ("callback.unknown", 404),
             ("conflict.active_job", 409),
+            ("conflict.collecting", 409),
             ("machine.in_service", 409),
             ("machine.quarantined", 409),
             ("report.late", 409),

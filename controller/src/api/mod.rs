@@ -16,6 +16,7 @@ mod job_view;
 mod jobs;
 mod machines;
 mod metrics;
+mod registry;
 mod schema;
 mod shapes;
 mod site;
@@ -37,6 +38,7 @@ use crate::fetch::AddressRules;
 use crate::workflow::Workflow;
 
 pub use error::ApiError;
+pub use registry::ImageStore;
 pub use site::{AskRoom, MediumFacts, Room, SiteFacts};
 
 /// Largest request body in bytes; checked before anything is parsed.
@@ -53,14 +55,23 @@ pub struct ApiState {
     site: Arc<SiteFacts>,
     /// How much room is left.
     room: AskRoom,
+    /// What the registry holds.
+    images: Arc<dyn ImageStore>,
     /// Who tried wrong tokens lately.
     guard: Arc<auth::Guard>,
 }
 
 /// Every route below `/api/v1`, and `/metrics`. `outgoing` judges where a look at a BMC's certificate may go.
-pub fn router(workflow: Arc<Workflow>, outgoing: AddressRules, site: SiteFacts, room: AskRoom) -> Router {
+pub fn router(
+    workflow: Arc<Workflow>,
+    outgoing: AddressRules,
+    site: SiteFacts,
+    room: AskRoom,
+    images: Arc<dyn ImageStore>,
+) -> Router {
     let guard = Arc::new(auth::Guard::default());
-    let state = ApiState { workflow, outgoing: Arc::new(outgoing), site: Arc::new(site), room, guard };
+    let state =
+        ApiState { workflow, outgoing: Arc::new(outgoing), site: Arc::new(site), room, images, guard };
     let (people, document) = people().split_for_parts();
     let with_token = middleware::from_fn_with_state(state.clone(), auth::people);
     let people = people.layer(with_token.clone());
@@ -104,6 +115,8 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(machines::probe))
         .routes(routes!(machines::power, machines::set_power))
         .routes(routes!(site::show))
+        .routes(routes!(registry::usage))
+        .routes(routes!(registry::collection, registry::collect))
         .routes(routes!(callbacks::create, callbacks::list))
         .routes(routes!(callbacks::show, callbacks::replace, callbacks::remove))
         .routes(routes!(callbacks::rotate))

@@ -17,6 +17,7 @@ mod machine;
 mod media;
 mod password;
 mod recipe;
+mod registry;
 mod serve;
 mod table;
 mod token;
@@ -54,6 +55,8 @@ enum Command {
     Job(job::Options),
     /// Put operating system images into the controller's registry
     Image(image::Options),
+    /// See what the controller's registry holds, and clear it of what nobody needs
+    Registry(registry::Options),
     /// Check recipes, and read them in plain words
     #[command(subcommand)]
     Recipe(recipe::Command),
@@ -75,6 +78,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Machine(options) => wait(machine::run(options)),
         Command::Job(options) => wait(job::run(options)),
         Command::Image(options) => wait(image::run(options)),
+        Command::Registry(options) => wait(registry::run(options)),
         Command::Recipe(command) => recipe::run(command),
         Command::Token(options) => wait(token::run(options)),
         Command::Doctor(options) => wait(doctor::run(options)),

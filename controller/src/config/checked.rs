@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use url::{Host, Url};
 
 use super::fragment::Fragment;
+use super::retention::Retention;
 use crate::model::Deadlines;
 
 /// Folder of everything, where a package puts it.
@@ -69,6 +70,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Prefix>,
     /// What outgoing requests may reach besides ordinary addresses.
     pub allow_outgoing: Vec<Prefix>,
+    /// What the registry need not keep.
+    pub registry_retention: Vec<Retention>,
     /// Logging.
     pub logging: Logging,
 }
@@ -138,6 +141,9 @@ impl Config {
         }
         let trusted_proxies = faults.prefixes("trusted_proxies", merged.trusted_proxies);
         let allow_outgoing = faults.prefixes("allow_outgoing", merged.allow_outgoing);
+        let rules = merged.registry_retention.unwrap_or_default();
+        let registry_retention =
+            rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
         faults.into_result()?;
         Ok(Self {
             maintenance_iso: merged
@@ -156,6 +162,7 @@ impl Config {
             deadlines: Deadlines::default().settle("", &given, &std::collections::BTreeMap::new()),
             trusted_proxies,
             allow_outgoing,
+            registry_retention,
             logging: Logging { format, filter },
         })
     }

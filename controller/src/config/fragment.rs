@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::retention::Written;
+
 /// Prefix of environment variables.
 const ENV_PREFIX: &str = "SLIPWAY_";
 /// Largest configuration file.
@@ -41,6 +43,8 @@ pub struct Fragment {
     pub trusted_proxies: Option<Vec<String>>,
     /// Prefixes that callbacks and payload URLs may reach although they are link-local or metadata addresses.
     pub allow_outgoing: Option<Vec<String>>,
+    /// What the registry need not keep. Default: it keeps every tag and manifest.
+    pub registry_retention: Option<Vec<Written>>,
     /// `text` or `json`. Default `text`.
     pub log_format: Option<String>,
     /// What is logged, in tracing's filter syntax. Default `info`.
@@ -102,7 +106,8 @@ impl Fragment {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables through `get`. Lists are separated by commas; `deadlines` are for the file only.
+    /// Reads variables through `get`. Lists are separated by commas; `deadlines` and
+    /// `registry_retention` are for the file only.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, FileError> {
         let name = |field: &str| format!("{ENV_PREFIX}{}", field.to_ascii_uppercase());
         let text = |field: &str| get(&name(field)).filter(|value| !value.is_empty());
@@ -150,6 +155,7 @@ impl Fragment {
             deadlines: None,
             trusted_proxies: list("trusted_proxies"),
             allow_outgoing: list("allow_outgoing"),
+            registry_retention: None,
             log_format: text("log_format"),
             log_filter: text("log_filter"),
         })
@@ -172,6 +178,7 @@ impl Fragment {
             deadlines: self.deadlines.or(lower.deadlines),
             trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),
             allow_outgoing: self.allow_outgoing.or(lower.allow_outgoing),
+            registry_retention: self.registry_retention.or(lower.registry_retention),
             log_format: self.log_format.or(lower.log_format),
             log_filter: self.log_filter.or(lower.log_filter),
         }

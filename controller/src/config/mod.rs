@@ -7,6 +7,8 @@
 
 mod checked;
 mod fragment;
+mod retention;
 
 pub use checked::{Config, ConfigError, LogFormat, Logging, Prefix};
 pub use fragment::{FileError, Fragment};
+pub use retention::Retention;

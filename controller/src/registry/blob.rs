@@ -45,9 +45,16 @@ pub(super) async fn serve(
 async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Pull).await?;
     let name = digest.clone();
+    let asked = *call.method() == Method::HEAD;
     let (file, size) = call
         .registry()
         .blocking(move |registry| {
+            if asked {
+                // Before looking: whoever is told that it is here has a whole lease to name it in a manifest.
+                let (now, lease) = (registry.now(), registry.options.lease);
+                let half = now.checked_sub(lease / 2).unwrap_or(now);
+                registry.index.renew_lease(&repository, &digest, half, now)?;
+            }
             let opened = if registry.index.holds_blob(&repository, &digest)? {
                 registry.store.open_blob(&digest)?
             } else {

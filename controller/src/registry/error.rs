@@ -78,6 +78,9 @@ pub enum RegistryError {
         /// Tag or digest, shortened.
         reference: String,
     },
+    /// A collection is running.
+    #[error("a collection is running; wait for its end")]
+    Collecting,
     /// The manifest itself is faulty.
     #[error(transparent)]
     Manifest(#[from] DocumentError),
@@ -250,7 +253,7 @@ impl RegistryError {
                 (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID")
             }
             Self::BodyStalled { .. } => (StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
-            Self::Pinned { .. } => (StatusCode::CONFLICT, "DENIED"),
+            Self::Pinned { .. } | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),

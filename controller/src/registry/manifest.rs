@@ -126,6 +126,12 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
     }
     let document = Document::read(push.content_type.as_deref(), &push.bytes)?;
     check_pieces(registry, &push.repository, &document)?;
+    let needs: Vec<_> = document.needs().map(|(piece, need)| (piece.digest.clone(), need)).collect();
+    // Looked at once more when it is stored; but what is refused here leaves no bytes behind.
+    if let Some(digest) = registry.index.missing(&push.repository, &needs)? {
+        return Err(RegistryError::ReferenceMissing { repository: push.repository, digest });
+    }
+    let _held = registry.locks.hold(&digest);
     registry.store.put_small(&push.scratch, &digest, &push.bytes)?;
 
     let size = push.bytes.len() as u64;
@@ -140,7 +146,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             subject: document.subject.clone(),
             annotations: document.annotations.clone(),
         },
-        needs: document.needs().map(|(piece, need)| (piece.digest.clone(), need)).collect(),
+        needs,
         tags: push.tags.clone(),
         at,
     };

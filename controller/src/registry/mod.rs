@@ -5,7 +5,7 @@
 //!  request ─ serve ──┼ route, name      what is meant?
 //!                    └ upload, blob, manifest, referrers, tags, catalog
 //!                        │         │
-//!                      store     index          <dir>/blobs/<alg>/<hex>   <dir>/index.sqlite
+//!                      store     index ◀─ gc    <dir>/blobs/<alg>/<hex>   <dir>/index.sqlite
 //! ```
 //! Rules that hold everywhere: a blob file is whole and durable before the index knows it; the index knows all that a
 //! manifest names before it knows the manifest; only then is a client told 201. Bodies stream with bounded memory.
@@ -26,7 +26,9 @@ pub mod digest;
 pub mod document;
 pub mod error;
 pub mod event;
+mod gc;
 pub mod index;
+mod locks;
 mod manifest;
 pub mod name;
 pub mod options;
@@ -46,7 +48,8 @@ use auth::Authorizer;
 use digest::Digest;
 use error::RegistryError;
 use event::Pushed;
-use index::{Index, Pin, sqlite::SqliteIndex};
+pub use gc::{Collection, Rule};
+use index::{Index, Pin, Usage, sqlite::SqliteIndex};
 use name::{Reference, Repository};
 pub use options::Options;
 use store::Store;
@@ -60,6 +63,8 @@ pub struct Registry {
     store: Arc<Store>,
     index: Arc<dyn Index>,
     uploads: Sessions,
+    locks: locks::DigestLocks,
+    collector: gc::Collector,
     pushes: broadcast::Sender<Pushed>,
     options: Options,
 }
@@ -78,7 +83,15 @@ impl Registry {
         let index = Arc::new(SqliteIndex::open(&index)?);
         upload::sweep_orphans(&store, index.as_ref())?;
         let (pushes, _) = broadcast::channel(event::BACKLOG);
-        Ok(Arc::new(Self { store, index, uploads: Sessions::default(), pushes, options }))
+        Ok(Arc::new(Self {
+            store,
+            index,
+            uploads: Sessions::default(),
+            locks: locks::DigestLocks::default(),
+            collector: gc::Collector::default(),
+            pushes,
+            options,
+        }))
     }
 
     /// Its HTTP side: `/v2` and everything below. The embedding server must not limit or buffer bodies, nor bound the
@@ -111,14 +124,7 @@ impl Registry {
         until: Option<Timestamp>,
     ) -> Result<bool, RegistryError> {
         let pin = Pin { digest: digest.clone(), owner: owner.to_owned(), until };
-        self.blocking(move |registry| {
-            let known = registry.index.knows_manifest(&pin.digest)?;
-            if known {
-                registry.index.pin(&pin)?;
-            }
-            Ok(known)
-        })
-        .await
+        self.blocking(move |registry| Ok(registry.index.pin(&pin)?)).await
     }
 
     /// Removes every pin of an owner; how many there were.
@@ -146,6 +152,21 @@ impl Registry {
     /// Removes uploads that were begun too long ago and that nobody is writing to; how many. For an hourly timer.
     pub async fn expire_uploads(self: &Arc<Self>) -> Result<usize, RegistryError> {
         self.blocking(upload::expire).await
+    }
+
+    /// Removes what nobody needs any more, or with `dry_run` says what that would be. One at a time.
+    pub async fn collect(self: &Arc<Self>, dry_run: bool) -> Result<Collection, RegistryError> {
+        self.blocking(move |registry| gc::collect(registry, dry_run)).await
+    }
+
+    /// Ends a running collection after its current page, and every later one at once: the process stops.
+    pub fn stop_collecting(&self) {
+        self.collector.stop();
+    }
+
+    /// What repositories hold, by name after `after`, at most `limit`.
+    pub async fn usage(self: &Arc<Self>, after: String, limit: usize) -> Result<Vec<Usage>, RegistryError> {
+        self.blocking(move |registry| Ok(registry.index.usage(&after, limit)?)).await
     }
 
     /// Whether index and disk answer, for readiness probes.

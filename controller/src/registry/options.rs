@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::gc::Rule;
+
 /// Settings of a registry. [`Options::default`] suits a service behind TLS with an authorizer.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -17,6 +19,13 @@ pub struct Options {
     /// How old an unfinished upload may get before [`Registry::expire_uploads`](super::Registry::expire_uploads)
     /// removes it.
     pub upload_lifetime: Duration,
+    /// How long a blob that no manifest names stays after a client was told that it is here. At least an hour, so that
+    /// a slow push finds its first layers when it comes to its manifest.
+    pub lease: Duration,
+    /// How long a file that no repository shows stays on disk.
+    pub grace: Duration,
+    /// Which tags and untagged manifests go by themselves; without a rule, none.
+    pub retention: Vec<Rule>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -28,6 +37,9 @@ impl Default for Options {
             body_idle: Duration::from_secs(60),
             realm: None,
             upload_lifetime: Duration::from_secs(24 * 3600),
+            lease: Duration::from_secs(6 * 3600),
+            grace: Duration::from_secs(3600),
+            retention: Vec::new(),
             clock: Timestamp::now,
         }
     }

@@ -244,6 +244,36 @@ impl Store {
             .map_err(|source| StoreError::read(&self.uploads, source))
     }
 
+    /// Every blob that is on disk, in no order, read as the walk goes on. Names that are no digest are passed over.
+    pub fn blobs(&self) -> Result<impl Iterator<Item = Result<Digest, StoreError>>, StoreError> {
+        let mut folders = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let path = self.blobs.join(algorithm.name());
+            let entries = fs::read_dir(&path).map_err(|source| StoreError::read(&path, source))?;
+            folders.push((algorithm, path, entries));
+        }
+        Ok(folders.into_iter().flat_map(|(algorithm, path, entries)| {
+            entries.filter_map(move |entry| match entry {
+                Ok(entry) => format!("{}:{}", algorithm.name(), entry.file_name().to_string_lossy())
+                    .parse()
+                    .ok()
+                    .map(Ok),
+                Err(source) => Some(Err(StoreError::read(&path, source))),
+            })
+        }))
+    }
+
+    /// Removes a blob's file. One that is gone already is a success. The caller knows that nobody holds it.
+    pub fn remove_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Remove { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Hashes an upload's file from its start.
     pub fn hash_upload(&self, id: &str, file: &File, algorithm: Algorithm) -> Result<Digest, StoreError> {
         let mut hasher = algorithm.hasher();

@@ -21,6 +21,7 @@ mod listen;
 mod renew;
 mod request;
 mod shelf;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub use health::Check;
 pub use images::RegistryImages;
 pub use listen::BindError;
 pub use shelf::MediaShelf;
+use upkeep::Upkeep;
 
 /// The store's file in the state folder.
 const STORE_FILE: &str = "slipway.sqlite";
@@ -63,8 +65,6 @@ const REGISTRY_FOLDER: &str = "registry";
 /// What the site's secret is derived into.
 const LABEL_MEDIA: &str = "media names 1";
 const LABEL_TOKENS: &str = "host tokens 1";
-/// Between two looks for uploads that nobody finishes.
-const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the controller does not start.
 #[derive(Debug, thiserror::Error)]
@@ -263,11 +263,12 @@ impl Server {
         .await?;
 
         let (stop, stopped) = watch::channel(false);
-        let router = router(&config, &workflow, &registry, &shelf, (&api_url, &media_url))?;
+        let upkeep = Upkeep::new(Arc::clone(&registry));
+        let router = router(&config, &workflow, &upkeep, &shelf, (&api_url, &media_url))?;
         let tasks = vec![
             tokio::spawn(serve_api(api, router, stopped.clone())),
             tokio::spawn(serve_media(media, Arc::clone(&shelf), stopped.clone())),
-            tokio::spawn(expire_uploads(Arc::clone(&registry), stopped.clone())),
+            tokio::spawn(Arc::clone(&upkeep).run(stopped.clone())),
             tokio::spawn(renew::certificate(certificate, clock, stopped)),
         ];
         Ok(Self { api_address, media_address, api_url, media_url, workflow, registry, shelf, stop, tasks })
@@ -276,6 +277,7 @@ impl Server {
     /// Finishes running requests, puts BMC sessions away, and ends. Open jobs go on at the next start.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        self.registry.stop_collecting();
         for task in self.tasks {
             // A task that panicked has said so already.
             let _ = task.await;
@@ -285,6 +287,7 @@ impl Server {
 
     /// Ends at once, as a power cut would: for tests of what a restart makes of it.
     pub async fn kill(self) {
+        self.registry.stop_collecting();
         for task in &self.tasks {
             task.abort();
         }
@@ -302,8 +305,14 @@ fn open(config: &Config) -> Result<Kept, ServerError> {
     let sealer = Sealer::from_file(&path).map_err(|source| ServerError::Seal { path, source })?;
     let store = Arc::new(SqliteStore::open(&config.state_dir.join(STORE_FILE), sealer)?);
     let path = config.state_dir.join(REGISTRY_FOLDER);
-    let registry = Registry::open(&path, registry::Options::default())
-        .map_err(|source| ServerError::Registry { path, source })?;
+    let retention = config.registry_retention.iter().map(|rule| registry::Rule {
+        repository: rule.repository.clone(),
+        tags: rule.tags.clone(),
+        keep_last: rule.keep_last,
+        untagged_after: rule.untagged_after,
+    });
+    let options = registry::Options { retention: retention.collect(), ..registry::Options::default() };
+    let registry = Registry::open(&path, options).map_err(|source| ServerError::Registry { path, source })?;
     let maintenance = if config.maintenance_iso.exists() {
         Some(Arc::new(MaintenanceMedium::open(&config.maintenance_iso).map_err(ServerError::Maintenance)?))
     } else {
@@ -362,7 +371,7 @@ fn bmc_rules(config: &Config) -> Result<AddressRules, ServerError> {
 fn router(
     config: &Config,
     workflow: &Arc<Workflow>,
-    registry: &Arc<Registry>,
+    upkeep: &Arc<Upkeep>,
     shelf: &Arc<media::Shelf>,
     (api_url, media_url): (&str, &str),
 ) -> Result<Router, ServerError> {
@@ -381,15 +390,20 @@ fn router(
     let room: AskRoom = Arc::new(move || room(&state_dir));
     let checks: Vec<Arc<dyn Check>> = vec![
         Arc::new(checks::StoreCheck(Arc::clone(workflow.store()))),
-        Arc::new(checks::RegistryCheck(Arc::clone(registry))),
+        Arc::new(checks::RegistryCheck(Arc::clone(&upkeep.registry))),
         Arc::new(checks::MediaCheck(Arc::clone(shelf))),
     ];
     let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow)));
     let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let routes = Router::new()
-        .merge(health::router(checks))
-        .merge(registry.router(access))
-        .merge(crate::api::router(Arc::clone(workflow), bmc_rules(config)?, site, room));
+    let routes = Router::new().merge(health::router(checks)).merge(upkeep.registry.router(access)).merge(
+        crate::api::router(
+            Arc::clone(workflow),
+            bmc_rules(config)?,
+            site,
+            room,
+            Arc::<Upkeep>::clone(upkeep),
+        ),
+    );
     Ok(request::around(routes, proxies))
 }
 
@@ -416,19 +430,4 @@ async fn serve_media(listener: listen::Listener, shelf: Arc<media::Shelf>, stopp
         async move { response }
     };
     listener.serve(service, stopped).await;
-}
-
-async fn expire_uploads(registry: Arc<Registry>, mut stopped: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(EXPIRE_EVERY) => {}
-            _ = stopped.wait_for(|stop| *stop) => return,
-        }
-        if let Err(error) = registry.expire_uploads().await {
-            tracing::warn!(
-                error = &error as &(dyn std::error::Error + 'static),
-                "removing unfinished uploads"
-            );
-        }
-    }
 }

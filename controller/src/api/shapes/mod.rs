@@ -5,6 +5,7 @@
 mod access;
 mod job;
 mod machine;
+mod registry;
 mod site;
 
 pub use access::{Callback, CallbackList, DeliveryList, RegistryScope, Role, Token, TokenList, Trial};
@@ -13,6 +14,7 @@ pub use machine::{
     BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
     PowerState, Probe,
 };
+pub use registry::{CollectionInput, CollectionState, UsagePage};
 pub use site::Site;
 
 use utoipa::ToSchema;

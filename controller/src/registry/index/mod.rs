@@ -15,9 +15,11 @@ use super::{
 };
 
 mod error;
+mod garbage;
 pub mod sqlite;
 
 pub use error::IndexError;
+pub use garbage::{Cursor, Dated, Garbage, Swept, Usage};
 
 /// A manifest as the index knows it; its bytes are a blob of the same digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +110,7 @@ pub enum Removed {
 pub const ANNOTATIONS_BUDGET: usize = 1024 * 1024;
 
 /// The registry's memory.
-pub trait Index: Send + Sync + 'static {
+pub trait Index: Garbage + Send + Sync + 'static {
     /// Whether the file answers.
     fn check(&self) -> Result<(), IndexError>;
 
@@ -142,6 +144,12 @@ pub trait Index: Send + Sync + 'static {
     /// Ids of uploads that began before then.
     fn uploads_before(&self, before: Timestamp) -> Result<Vec<String>, IndexError>;
 
+    /// The first of what a manifest names that its repository does not have; none when nothing is missing.
+    fn missing(
+        &self,
+        repository: &Repository,
+        needs: &[(Digest, Need)],
+    ) -> Result<Option<Digest>, IndexError>;
     /// Stores a manifest, its tags and what it names, or nothing.
     fn put_manifest(&self, manifest: &NewManifest) -> Result<Stored, IndexError>;
     /// The manifest of that reference.
@@ -150,8 +158,6 @@ pub trait Index: Send + Sync + 'static {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<Option<ManifestRow>, IndexError>;
-    /// Whether any repository has that manifest.
-    fn knows_manifest(&self, digest: &Digest) -> Result<bool, IndexError>;
     /// Removes a manifest and the tags that point to it, unless it is pinned.
     fn delete_manifest(
         &self,
@@ -182,8 +188,8 @@ pub trait Index: Send + Sync + 'static {
     /// Repositories that have a manifest, by name after `after`, at most `limit`.
     fn repositories(&self, after: &str, limit: usize) -> Result<Page<String>, IndexError>;
 
-    /// Adds a pin, or moves its end.
-    fn pin(&self, pin: &Pin) -> Result<(), IndexError>;
+    /// Adds a pin, or moves its end, when any repository has the manifest; whether one has.
+    fn pin(&self, pin: &Pin) -> Result<bool, IndexError>;
     /// Removes all pins of an owner; how many there were.
     fn unpin(&self, owner: &str) -> Result<usize, IndexError>;
     /// All pins, expired ones included.

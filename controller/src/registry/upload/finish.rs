@@ -24,6 +24,7 @@ pub(super) fn finish(
         }
         verified => verified?,
     }
+    let _held = registry.locks.hold(digest);
     registry.store.commit(&session.id, &writer.file, digest)?;
     registry.index.link_blob(repository, digest, session.offset, Some(&session.id), registry.now())?;
     session.ended = true;
@@ -40,9 +41,9 @@ pub(super) fn finish_whole<S: Deref<Target = Session>>(
     digest: &Digest,
 ) -> Result<(), RegistryError> {
     let session = &*writer.session;
-    let done = received
-        .and_then(|()| verify(registry, session, &writer.file, digest))
-        .and_then(|()| Ok(registry.store.commit(&session.id, &writer.file, digest)?));
+    let verified = received.and_then(|()| verify(registry, session, &writer.file, digest));
+    let _held = registry.locks.hold(digest);
+    let done = verified.and_then(|()| Ok(registry.store.commit(&session.id, &writer.file, digest)?));
     if done.is_err() {
         registry.store.remove_upload(&session.id)?;
         return done;

@@ -128,12 +128,11 @@ async fn mount(call: &Call, repository: &Repository, digest: &Digest) -> Result<
             continue; // to who may not read there, the blob is not there
         }
         let (repository, digest) = (repository.clone(), digest.clone());
-        let link = move |registry: &Registry| match registry.store.blob_size(&digest)? {
-            Some(size) => {
-                registry.index.link_blob(&repository, &digest, size, None, registry.now())?;
-                Ok(true)
-            }
-            None => Ok(false),
+        let link = move |registry: &Registry| {
+            let _held = registry.locks.hold(&digest);
+            let Some(size) = registry.store.blob_size(&digest)? else { return Ok(false) };
+            registry.index.link_blob(&repository, &digest, size, None, registry.now())?;
+            Ok(true)
         };
         return call.registry().blocking(link).await;
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{as_limit, as_stored, damaged, made_repository_id, parsed, pins, repository_id};
+use super::{as_limit, as_stored, damaged, garbage, made_repository_id, parsed, pins, repository_id};
 use crate::registry::{
     digest::Digest,
     index::{Removed, UploadRow},
@@ -25,6 +25,7 @@ pub(super) fn link(
              ON CONFLICT (repository, digest) DO UPDATE SET linked_at = excluded.linked_at",
         )?
         .execute(params![id, digest.to_string(), as_stored(size), at.as_millisecond()])?;
+    garbage::forget_unheld(connection, digest)?;
     if let Some(upload) = upload {
         end_upload(connection, upload)?;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{as_stored, damaged, made_repository_id, parsed, pins, repository_id};
+use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, repository_id};
 use crate::registry::{
     digest::Digest,
     document::Need,
@@ -16,7 +16,7 @@ use crate::registry::{
 pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Stored, rusqlite::Error> {
     let id = made_repository_id(connection, &manifest.repository)?;
     let digest = manifest.row.digest.to_string();
-    if let Some(missing) = first_missing(connection, id, manifest)? {
+    if let Some(missing) = first_missing(connection, Some(id), &manifest.needs)? {
         return Ok(Stored::Missing(missing));
     }
     let at = manifest.at.as_millisecond();
@@ -39,6 +39,7 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
             annotations,
             at
         ])?;
+    garbage::forget_unheld(connection, &manifest.row.digest)?;
     let mut refer = connection.prepare_cached(
         "INSERT INTO reference (repository, parent, child) VALUES (?1, ?2, ?3)
          ON CONFLICT (repository, parent, child) DO NOTHING",
@@ -56,16 +57,17 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
     Ok(Stored::Yes)
 }
 
-fn first_missing(
+/// What a repository lacks of that; one that was never pushed to lacks everything.
+pub(super) fn first_missing(
     connection: &Connection,
-    repository: i64,
-    manifest: &NewManifest,
+    repository: Option<i64>,
+    needs: &[(Digest, Need)],
 ) -> Result<Option<Digest>, rusqlite::Error> {
     let mut blob =
         connection.prepare_cached("SELECT 1 FROM repository_blob WHERE repository = ?1 AND digest = ?2")?;
     let mut child =
         connection.prepare_cached("SELECT 1 FROM manifest WHERE repository = ?1 AND digest = ?2")?;
-    for (digest, need) in &manifest.needs {
+    for (digest, need) in needs {
         let here = match need {
             Need::Blob => blob.exists(params![repository, digest.to_string()])?,
             Need::Manifest => child.exists(params![repository, digest.to_string()])?,

@@ -18,16 +18,18 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{Index, IndexError, ManifestRow, NewManifest, Page, Pin, Removed, Stored, UploadRow};
 use crate::registry::{
     digest::Digest,
+    document::Need,
     name::{Reference, Repository, Tag},
 };
 
 mod blobs;
+mod garbage;
 mod lists;
 mod manifests;
 mod pins;
 
 /// Every schema change there ever was, in order; the file's `user_version` counts those it has.
-const MIGRATIONS: &[&str] = &[include_str!("0001_index.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("0001_index.sql"), include_str!("0002_garbage.sql")];
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections for reading; more only help when there are more cores.
@@ -222,6 +224,16 @@ impl Index for SqliteIndex {
         self.read("looking for old uploads", |connection| blobs::uploads_before(connection, before))
     }
 
+    fn missing(
+        &self,
+        repository: &Repository,
+        needs: &[(Digest, Need)],
+    ) -> Result<Option<Digest>, IndexError> {
+        self.read("looking for what a manifest names", |connection| {
+            manifests::first_missing(connection, repository_id(connection, repository)?, needs)
+        })
+    }
+
     fn put_manifest(&self, manifest: &NewManifest) -> Result<Stored, IndexError> {
         self.write("adding a manifest", |transaction| manifests::put(transaction, manifest))
     }
@@ -232,10 +244,6 @@ impl Index for SqliteIndex {
         reference: &Reference,
     ) -> Result<Option<ManifestRow>, IndexError> {
         self.read("looking for a manifest", |connection| manifests::get(connection, repository, reference))
-    }
-
-    fn knows_manifest(&self, digest: &Digest) -> Result<bool, IndexError> {
-        self.read("looking for a manifest", |connection| manifests::known(connection, digest))
     }
 
     fn delete_manifest(
@@ -279,7 +287,7 @@ impl Index for SqliteIndex {
         self.read("listing repositories", |connection| lists::repositories(connection, after, limit))
     }
 
-    fn pin(&self, pin: &Pin) -> Result<(), IndexError> {
+    fn pin(&self, pin: &Pin) -> Result<bool, IndexError> {
         self.write("adding a pin", |transaction| pins::pin(transaction, pin))
     }
 

@@ -3,17 +3,21 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{damaged, parsed};
+use super::{damaged, manifests, parsed};
 use crate::registry::{digest::Digest, index::Pin};
 
-pub(super) fn pin(connection: &Connection, pin: &Pin) -> Result<(), rusqlite::Error> {
+pub(super) fn pin(connection: &Connection, pin: &Pin) -> Result<bool, rusqlite::Error> {
+    // In the same transaction: a collection must not come in between.
+    if !manifests::known(connection, &pin.digest)? {
+        return Ok(false);
+    }
     connection
         .prepare_cached(
             "INSERT INTO pin (digest, owner, until) VALUES (?1, ?2, ?3)
              ON CONFLICT (digest, owner) DO UPDATE SET until = excluded.until",
         )?
-        .execute(params![pin.digest.to_string(), pin.owner, pin.until.map(Timestamp::as_millisecond)])
-        .map(drop)
+        .execute(params![pin.digest.to_string(), pin.owner, pin.until.map(Timestamp::as_millisecond)])?;
+    Ok(true)
 }
 
 pub(super) fn unpin(connection: &Connection, owner: &str) -> Result<usize, rusqlite::Error> {

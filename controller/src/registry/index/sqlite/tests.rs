@@ -223,8 +223,10 @@ proptest! {
                     prop_assert_eq!(done, model.tags.remove(&(place, name)).is_some());
                 }
                 Step::Pin(name, owner) => {
-                    index.pin(&Pin { digest: digest(100 + name), owner: owner.to_string(), until: None }).unwrap();
-                    model.pins.insert((100 + name, owner));
+                    let pin = Pin { digest: digest(100 + name), owner: owner.to_string(), until: None };
+                    let known = model.manifests.iter().any(|key| key.1 == 100 + name);
+                    prop_assert_eq!(index.pin(&pin).unwrap(), known);
+                    model.pins.extend(known.then_some((100 + name, owner)));
                 }
                 Step::Unpin(owner) => {
                     let held = model.pins.iter().filter(|pin| pin.1 == owner).count();

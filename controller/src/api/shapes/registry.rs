@@ -1,0 +1,79 @@
+//! The registry's upkeep, as described.
+#![allow(dead_code)] // described, never made
+
+use utoipa::ToSchema;
+
+/// What one repository holds.
+#[derive(ToSchema)]
+pub struct Usage {
+    repository: String,
+    tags: u64,
+    /// Tagged or not.
+    manifests: u64,
+    /// Shared ones included.
+    blobs: u64,
+    /// Of its blobs and manifests; content shared with other repositories counts in each.
+    bytes: u64,
+}
+
+/// Repositories by name.
+#[derive(ToSchema)]
+pub struct UsagePage {
+    repositories: Vec<Usage>,
+    /// Give it as `after` for the next page; null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// What to do.
+#[derive(ToSchema)]
+pub struct CollectionInput {
+    /// Change nothing, and say what would go. Default false.
+    dry_run: Option<bool>,
+}
+
+/// A collection that has ended. With `error` it broke off, and nothing else is said.
+#[derive(ToSchema)]
+pub struct Collection {
+    #[schema(format = DateTime)]
+    finished_at: String,
+    /// Why it broke off.
+    #[schema(nullable = false)]
+    error: Option<String>,
+    /// Nothing was changed.
+    #[schema(nullable = false)]
+    dry_run: Option<bool>,
+    /// Tags that no rule keeps.
+    #[schema(nullable = false)]
+    tags: Option<u64>,
+    /// Manifests that no rule keeps.
+    #[schema(nullable = false)]
+    manifests: Option<u64>,
+    /// Blobs that left a repository.
+    #[schema(nullable = false)]
+    unlinked: Option<u64>,
+    /// Files removed.
+    #[schema(nullable = false)]
+    files: Option<u64>,
+    /// Their bytes.
+    #[schema(nullable = false)]
+    bytes: Option<u64>,
+    /// Files that nobody holds and whose grace has not passed.
+    #[schema(nullable = false)]
+    waiting: Option<u64>,
+    /// Their bytes.
+    #[schema(nullable = false)]
+    waiting_bytes: Option<u64>,
+    /// It was stopped before its end.
+    #[schema(nullable = false)]
+    stopped: Option<bool>,
+}
+
+/// The collection now.
+#[derive(ToSchema)]
+pub struct CollectionState {
+    running: bool,
+    /// The last one; null before the first.
+    #[schema(required)]
+    last: Option<Collection>,
+}

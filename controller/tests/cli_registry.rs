@@ -1,0 +1,52 @@
+//! `slipway registry` against a running controller: what is held, what is removed, and what a collection does.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on ends its test
+
+mod api_support;
+
+use api_support::World;
+use serde_json::Value;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_added_up_listed_and_removed_and_what_they_leave_waits_for_its_grace() {
+    let world = World::start(0).await;
+    world.push_debian().await;
+    let ran = world.slipway(&["registry", "du"], "").await;
+    let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE"], "{ran:?}");
+    assert_eq!(lines[1][..4], ["images/debian", "1", "1", "2"], "{ran:?}");
+    let ran = world.slipway(&["registry", "tags", "images/debian"], "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "trixie\n"));
+
+    let digest = digest_of(&world).await;
+    let ran = world.slipway(&["registry", "rm", &format!("images/debian@{digest}")], "").await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    let ran = world.slipway(&["registry", "tags", "images/debian"], "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "its tags went with it");
+
+    // The manifest is nobody's now; its blobs are still leased to whoever pushed them.
+    for how in ["--dry-run", "--now"] {
+        let ran = world.slipway(&["registry", "gc", how, "--json"], "").await;
+        let done: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((&done["files"], &done["waiting"]), (&Value::from(0), &Value::from(1)), "{done}");
+    }
+    let ran = world.slipway(&["registry", "gc", "--now"], "").await;
+    assert!(ran.out.starts_with("0 files (0 B) removed\n1 files ("), "{ran:?}");
+    world.server.stop().await;
+}
+
+async fn digest_of(world: &World) -> String {
+    let raw = world.server.registry.resolve("images/debian", "trixie").await.unwrap().unwrap();
+    raw.digest.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_administer_starts_no_collection() {
+    let world = World::start(0).await;
+    let made = world.slipway(&["token", "create", "ci", "--role", "operator"], "").await;
+    let body = br#"{"dry_run": true}"#.to_vec();
+    let answer = world.ask_as(made.out.trim(), "POST", "/registry/collection", &[], Some(body)).await;
+    assert_eq!((answer.status, &answer.body["error"]), (403, &Value::from("auth.role")), "{answer:?}");
+    let answer = world.ask_as(made.out.trim(), "GET", "/registry/collection", &[], None).await;
+    assert_eq!((answer.status, answer.body), (200, serde_json::json!({ "running": false, "last": null })));
+    world.server.stop().await;
+}
