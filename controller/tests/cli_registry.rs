@@ -4,6 +4,7 @@
 mod api_support;
 
 use api_support::World;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +38,37 @@ async fn images_are_added_up_listed_and_removed_and_what_they_leave_waits_for_it
 async fn digest_of(world: &World) -> String {
     let raw = world.server.registry.resolve("images/debian", "trixie").await.unwrap().unwrap();
     raw.digest.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_content_is_found_put_out_of_reach_and_healed_by_a_new_push() {
+    let world = World::start(0).await;
+    world.push_debian().await;
+    let ran = world.slipway(&["registry", "verify"], "").await;
+    assert!(ran.code == 0 && ran.out.ends_with(" hashed, 0 corrupt, 0 missing\n"), "{ran:?}");
+
+    let image = world.server.registry.resolve("images/debian", "trixie").await.unwrap().unwrap();
+    let layer = image.layers[0].digest.clone();
+    let path = world.server.registry.blob_path(&layer);
+    let whole = std::fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    bytes[0] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let ran = world.slipway(&["registry", "verify"], "").await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("1 corrupt, 0 missing\n"), "{ran:?}");
+    assert!(ran.out.contains(&format!("corrupt {layer} in images/debian\n")), "{ran:?}");
+    let url = format!("{}/v2/images/debian/blobs/{layer}", world.server.api_url);
+    let get = || world.http.get(&url).bearer_auth(&world.token).send();
+    assert_eq!(get().await.unwrap().status(), 404, "it is never served again");
+    let ran = world.slipway(&["registry", "verify"], "").await;
+    assert!(ran.code == 1 && ran.out.contains(&format!("missing {layer}")), "{ran:?}");
+
+    let uploads = format!("{}/v2/images/debian/blobs/uploads/?digest={layer}", world.server.api_url);
+    let pushed = world.http.post(uploads).bearer_auth(&world.token).body(whole).send().await.unwrap();
+    assert_eq!((pushed.status(), get().await.unwrap().status()), (StatusCode::CREATED, StatusCode::OK));
+    assert_eq!(world.slipway(&["registry", "verify"], "").await.code, 0);
+    world.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,7 +90,11 @@ impl Site {
         let begun = Instant::now();
         let file = |name: &str| std::fs::read(self.state.path().join(name));
         loop {
-            assert!(begun.elapsed() < SOON, "it does not start: {:?}", self.state.path().join("log"));
+            assert!(
+                begun.elapsed() < SOON,
+                "it does not start; see {}",
+                self.state.path().join("log").display()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
             let (Ok(ca), Ok(token)) = (file("site/ca.pem"), file("admin.token")) else { continue };
             let Ok(ca) = reqwest::Certificate::from_pem(&ca) else { continue };

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// What a cold `cargo xtask test` leaves below target/, with room for its scratch files.
-pub const TEST: u64 = 20 << 30;
+pub const TEST: u64 = 14 << 30;
 /// The same of `cargo xtask demo`.
 pub const DEMO: u64 = 10 << 30;
 

@@ -217,6 +217,7 @@ mod tests {
             ("callback.unknown", 404),
             ("conflict.active_job", 409),
             ("conflict.collecting", 409),
+            ("conflict.verifying", 409),
             ("machine.in_service", 409),
             ("machine.quarantined", 409),
             ("report.late", 409),

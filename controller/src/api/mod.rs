@@ -117,6 +117,7 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(site::show))
         .routes(routes!(registry::usage))
         .routes(routes!(registry::collection, registry::collect))
+        .routes(routes!(registry::verification, registry::verify))
         .routes(routes!(callbacks::create, callbacks::list))
         .routes(routes!(callbacks::show, callbacks::replace, callbacks::remove))
         .routes(routes!(callbacks::rotate))

@@ -26,6 +26,10 @@ pub trait ImageStore: Send + Sync + 'static {
     fn collection(&self) -> Value;
     /// Starts one; false when one is running.
     fn start_collection(self: Arc<Self>, dry_run: bool) -> bool;
+    /// Whether a verification runs, and what the last one found.
+    fn verification(&self) -> Value;
+    /// Starts one; false when one is running.
+    fn start_verification(self: Arc<Self>) -> bool;
     /// What repositories hold, by name after `after`, at most `limit`; the error in words.
     async fn usage(&self, after: String, limit: usize) -> Result<Value, String>;
 }
@@ -104,4 +108,35 @@ pub async fn collect(
         return Err(ApiError::new("conflict.collecting", "a collection is running; wait for its end"));
     }
     Ok((StatusCode::ACCEPTED, Json(state.images.collection())))
+}
+
+/// Whether a verification runs, and what the last one found.
+#[utoipa::path(
+    get,
+    path = "/registry/verification",
+    tag = "registry",
+    operation_id = "show_registry_verification",
+    responses((status = 200, description = "Now", body = shapes::VerificationState), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
+pub async fn verification(State(state): State<ApiState>) -> Json<Value> {
+    Json(state.images.verification())
+}
+
+/// Hashes all content again and puts what is damaged out of reach. Ask for its end with GET.
+#[utoipa::path(
+    post,
+    path = "/registry/verification",
+    tag = "registry",
+    operation_id = "verify_registry",
+    responses((status = 202, description = "It runs", body = shapes::VerificationState), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
+pub async fn verify(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    caller.needs(Role::Admin)?;
+    if !Arc::clone(&state.images).start_verification() {
+        return Err(ApiError::new("conflict.verifying", "a verification is running; wait for its end"));
+    }
+    Ok((StatusCode::ACCEPTED, Json(state.images.verification())))
 }

@@ -49,6 +49,14 @@ enum Command {
         /// Such as images/debian:old, or images/debian@sha256:…
         reference: String,
     },
+    /// Hash all content again; what is damaged is put out of reach
+    ///
+    /// Exit code: 0 all is well, 1 something is corrupt or missing. A new push of it heals whoever needs it.
+    Verify {
+        /// Print the API's JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove from the disk what nobody needs
     ///
     /// The controller does it every hour by itself. Kept are: all that a manifest names, what an open job has pinned,
@@ -82,11 +90,19 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
             client.send(client.request(Method::DELETE, &path)?.timeout(Duration::from_secs(60))).await?;
             println!("{reference} is removed");
         }
-        Command::Gc { dry_run, json, .. } => {
-            let last = collect(&client, dry_run).await?;
-            if let Some(error) = last["error"].as_str() {
-                anyhow::bail!("the collection broke off: {error}");
+        Command::Verify { json } => {
+            let last = wait_for(&client, "verification", None).await?;
+            if json {
+                print_json(&last)?;
+            } else {
+                print!("{}", found(&last));
             }
+            if last["corrupt"] != json!(0) || last["missing"] != json!(0) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Gc { dry_run, json, .. } => {
+            let last = wait_for(&client, "collection", Some(json!({ "dry_run": dry_run }))).await?;
             if json { print_json(&last)? } else { print!("{}", told(&last)) }
         }
     }
@@ -161,17 +177,42 @@ fn following(link: &str) -> Option<String> {
     relation.contains("next").then(|| path.to_owned())
 }
 
-/// Starts a collection and waits for its end; the controller ends it also when nobody waits.
-async fn collect(client: &Client, dry_run: bool) -> anyhow::Result<Value> {
-    let path = path(&["registry", "collection"]);
-    client.post(&path, Some(&json!({ "dry_run": dry_run }))).await?;
+/// Starts something and waits for its end; the controller goes on with it also when nobody waits.
+async fn wait_for(client: &Client, what: &str, body: Option<Value>) -> anyhow::Result<Value> {
+    let path = path(&["registry", what]);
+    client.post(&path, body.as_ref()).await?;
     loop {
         let mut state = client.get(&path).await?;
         if state["running"] != json!(true) {
+            if let Some(error) = state["last"]["error"].as_str() {
+                anyhow::bail!("the {what} broke off: {error}");
+            }
             return Ok(state["last"].take());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn found(last: &Value) -> String {
+    let mut text = format!(
+        "{} files ({}) hashed, {} corrupt, {} missing\n",
+        last["files"],
+        human(last["bytes"].as_u64().unwrap_or_default()),
+        last["corrupt"],
+        last["missing"]
+    );
+    for finding in last["findings"].as_array().into_iter().flatten() {
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let needed: Vec<String> =
+            finding["repositories"].as_array().into_iter().flatten().map(word).collect();
+        text.push_str(&format!(
+            "{} {} in {}\n",
+            word(&finding["damage"]),
+            word(&finding["digest"]),
+            needed.join(", ")
+        ));
+    }
+    text
 }
 
 fn told(last: &Value) -> String {

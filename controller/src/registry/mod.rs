@@ -43,6 +43,7 @@ pub mod store;
 mod tags;
 mod token;
 mod upload;
+mod verify;
 
 use auth::Authorizer;
 use digest::Digest;
@@ -54,6 +55,7 @@ use name::{Reference, Repository};
 pub use options::Options;
 use store::Store;
 use upload::Sessions;
+pub use verify::{Damage, Finding, Verification};
 
 /// The index file within the registry's folder.
 const INDEX_FILE: &str = "index.sqlite";
@@ -159,7 +161,13 @@ impl Registry {
         self.blocking(move |registry| gc::collect(registry, dry_run)).await
     }
 
-    /// Ends a running collection after its current page, and every later one at once: the process stops.
+    /// Hashes everything again. What is not what its name says is put out of reach.
+    pub async fn verify(self: &Arc<Self>) -> Result<Verification, RegistryError> {
+        self.blocking(verify::verify).await
+    }
+
+    /// Ends a running collection or verification after its current page or file, and every later one at once:
+    /// the process stops.
     pub fn stop_collecting(&self) {
         self.collector.stop();
     }

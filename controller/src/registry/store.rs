@@ -274,6 +274,16 @@ impl Store {
         }
     }
 
+    /// Moves a blob's file to the folder `quarantine`, from where nothing is served.
+    pub fn quarantine(&self, digest: &Digest) -> Result<(), StoreError> {
+        let from = self.blob_path(digest);
+        let folder = self.blobs.with_file_name("quarantine");
+        private::folder(&folder).map_err(|source| StoreError::Folder { path: folder.clone(), source })?;
+        let to = folder.join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+        fs::rename(&from, &to).map_err(|source| StoreError::write(&to, source))?;
+        self.sync_folder(digest.algorithm())
+    }
+
     /// Hashes an upload's file from its start.
     pub fn hash_upload(&self, id: &str, file: &File, algorithm: Algorithm) -> Result<Digest, StoreError> {
         let mut hasher = algorithm.hasher();

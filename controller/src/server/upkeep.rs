@@ -1,15 +1,16 @@
 //! The registry's upkeep: unfinished uploads expire, what nobody needs is collected, every hour or when it is asked for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::api::ImageStore;
-use crate::registry::{Collection, Registry, error::RegistryError};
+use crate::registry::{Collection, Registry, Verification, error::RegistryError};
 use crate::workflow::chain;
 
 /// How often it is done without being asked for.
@@ -19,28 +20,58 @@ const EVERY: Duration = Duration::from_secs(3600);
 pub struct Upkeep {
     /// The registry.
     pub registry: Arc<Registry>,
-    state: Mutex<State>,
+    collection: Task<Collection>,
+    verification: Task<Verification>,
 }
 
-#[derive(Default)]
-struct State {
+/// Something that runs one at a time, with the end of the last run.
+struct Task<T>(Mutex<Runs<T>>);
+
+struct Runs<T> {
     running: bool,
-    last: Option<(Timestamp, Result<Collection, String>)>,
+    /// When it ended, and how.
+    last: Option<(Timestamp, Result<T, String>)>,
+}
+
+impl<T> Default for Task<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Runs { running: false, last: None }))
+    }
+}
+
+impl<T: Serialize> Task<T> {
+    fn lock(&self) -> MutexGuard<'_, Runs<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the caller may run it now; if so it must.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.lock().running, true)
+    }
+
+    fn end(&self, done: Result<T, RegistryError>) {
+        let last = Some((Timestamp::now(), done.map_err(|error| chain(&error))));
+        *self.lock() = Runs { running: false, last };
+    }
+
+    fn view(&self) -> Value {
+        let runs = self.lock();
+        let last = runs.last.as_ref().map(|(at, done)| {
+            let mut view = match done {
+                Ok(done) => json!(done),
+                Err(error) => json!({ "error": error }),
+            };
+            view["finished_at"] = json!(at);
+            view
+        });
+        json!({ "running": runs.running, "last": last })
+    }
 }
 
 impl Upkeep {
     /// Of this registry; nothing is done yet.
     pub fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Self { registry, state: Mutex::default() })
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the caller may collect now; if so it must.
-    fn begin(&self) -> bool {
-        !std::mem::replace(&mut self.state().running, true)
+        Arc::new(Self { registry, collection: Task::default(), verification: Task::default() })
     }
 
     async fn collect(&self, dry_run: bool) {
@@ -56,9 +87,19 @@ impl Upkeep {
             ),
             Err(error) => tracing::warn!(error = chain(error), "collecting in the registry"),
         }
-        let mut state = self.state();
-        state.last = Some((Timestamp::now(), done.map_err(|error: RegistryError| chain(&error))));
-        state.running = false;
+        self.collection.end(done);
+    }
+
+    async fn verify(&self) {
+        let done = self.registry.verify().await;
+        match &done {
+            Ok(done) if done.corrupt + done.missing > 0 => {
+                tracing::error!(done.corrupt, done.missing, "the registry's content is damaged");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = chain(error), "verifying the registry"),
+        }
+        self.verification.end(done);
     }
 
     /// Runs until the server stops.
@@ -71,7 +112,7 @@ impl Upkeep {
             if let Err(error) = self.registry.expire_uploads().await {
                 tracing::warn!(error = chain(&error), "removing unfinished uploads");
             }
-            if self.begin() {
+            if self.collection.begin() {
                 tokio::select! {
                     () = self.collect(false) => {}
                     // Its thread is told to end after the page it is at.
@@ -85,22 +126,25 @@ impl Upkeep {
 #[async_trait]
 impl ImageStore for Upkeep {
     fn collection(&self) -> Value {
-        let state = self.state();
-        let last = state.last.as_ref().map(|(at, done)| {
-            let mut view = match done {
-                Ok(done) => json!(done),
-                Err(error) => json!({ "error": error }),
-            };
-            view["finished_at"] = json!(at);
-            view
-        });
-        json!({ "running": state.running, "last": last })
+        self.collection.view()
     }
 
     fn start_collection(self: Arc<Self>, dry_run: bool) -> bool {
-        let begun = self.begin();
+        let begun = self.collection.begin();
         if begun {
             tokio::spawn(async move { self.collect(dry_run).await });
+        }
+        begun
+    }
+
+    fn verification(&self) -> Value {
+        self.verification.view()
+    }
+
+    fn start_verification(self: Arc<Self>) -> bool {
+        let begun = self.verification.begin();
+        if begun {
+            tokio::spawn(async move { self.verify().await });
         }
         begun
     }

@@ -14,7 +14,7 @@ pub use machine::{
     BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
     PowerState, Probe,
 };
-pub use registry::{CollectionInput, CollectionState, UsagePage};
+pub use registry::{CollectionInput, CollectionState, UsagePage, VerificationState};
 pub use site::Site;
 
 use utoipa::ToSchema;

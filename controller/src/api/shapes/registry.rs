@@ -77,3 +77,58 @@ pub struct CollectionState {
     #[schema(required)]
     last: Option<Collection>,
 }
+
+/// What is wrong with some content.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Damage {
+    Corrupt,
+    Missing,
+}
+
+/// Something found. Push the content again to heal it.
+#[derive(ToSchema)]
+pub struct Finding {
+    digest: String,
+    #[schema(inline)]
+    damage: Damage,
+    /// Some of the repositories that need it.
+    repositories: Vec<String>,
+}
+
+/// A verification that has ended. With `error` it broke off, and nothing else is said.
+#[derive(ToSchema)]
+pub struct Verification {
+    #[schema(format = DateTime)]
+    finished_at: String,
+    /// Why it broke off.
+    #[schema(nullable = false)]
+    error: Option<String>,
+    /// Files hashed.
+    #[schema(nullable = false)]
+    files: Option<u64>,
+    /// Their bytes.
+    #[schema(nullable = false)]
+    bytes: Option<u64>,
+    /// Files that were not what they should be; they are in the folder `quarantine` now.
+    #[schema(nullable = false)]
+    corrupt: Option<u64>,
+    /// Names without a file.
+    #[schema(nullable = false)]
+    missing: Option<u64>,
+    /// At most a thousand.
+    #[schema(nullable = false)]
+    findings: Option<Vec<Finding>>,
+    /// It was stopped before its end.
+    #[schema(nullable = false)]
+    stopped: Option<bool>,
+}
+
+/// The verification now.
+#[derive(ToSchema)]
+pub struct VerificationState {
+    running: bool,
+    /// The last one; null before the first.
+    #[schema(required)]
+    last: Option<Verification>,
+}

@@ -68,6 +68,10 @@ pub(super) struct Collector {
 }
 
 impl Collector {
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -117,7 +121,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn stopped(&self) -> bool {
-        self.registry.collector.stop.load(Ordering::Relaxed)
+        self.registry.collector.stopped()
     }
 
     fn before(&self, age: std::time::Duration) -> Timestamp {

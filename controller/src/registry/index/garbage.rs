@@ -85,6 +85,8 @@ pub trait Garbage {
         now: Timestamp,
         limit: usize,
     ) -> Result<u64, IndexError>;
+    /// Digests that any repository shows, in order after `after`, at most `limit`.
+    fn shown(&self, after: &str, limit: usize) -> Result<Vec<Digest>, IndexError>;
     /// What repositories hold, by name after `after`, at most `limit`.
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError>;
     /// A copy of the index as it is now, on which a collection can be tried.

@@ -68,6 +68,10 @@ impl Garbage for SqliteIndex {
         })
     }
 
+    fn shown(&self, after: &str, limit: usize) -> Result<Vec<Digest>, IndexError> {
+        self.read("listing all content", |connection| shown(connection, after, limit))
+    }
+
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError> {
         self.read("adding up repositories", |connection| usage(connection, after, limit))
     }
@@ -252,6 +256,21 @@ pub(super) fn delete_untagged(
         }
     }
     Ok(gone)
+}
+
+/// Digests that any repository shows, in order.
+pub(super) fn shown(
+    connection: &Connection,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Digest>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT digest FROM repository_blob WHERE digest > ?1
+             UNION SELECT digest FROM manifest WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+        )?
+        .query_map(params![after, as_limit(limit)], |row| parsed(row, 0))?
+        .collect()
 }
 
 /// What each repository holds, by name after `after`, at most `limit`.
