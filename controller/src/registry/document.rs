@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     digest::Digest,
@@ -21,6 +21,8 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Docker's manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// Longest media type in bytes: two names of 127, by RFC 6838.
+const MEDIA_TYPE_LIMIT: usize = 255;
 /// Most pieces one manifest may name; images have at most a few hundred.
 const PIECES_LIMIT: usize = 20_000;
 
@@ -46,6 +48,16 @@ pub enum DocumentError {
         header: String,
         /// The field, shortened.
         field: String,
+    },
+    /// A media type that no header could carry.
+    #[error(
+        "media type {found:?} is not valid; write type/subtype in at most {limit} visible ASCII characters"
+    )]
+    MediaTypeForm {
+        /// As sent, shortened.
+        found: String,
+        /// The limit in bytes.
+        limit: usize,
     },
     /// Neither Content-Type nor mediaType.
     #[error("the manifest's type is not known; send it as Content-Type")]
@@ -106,7 +118,7 @@ pub enum Need {
 /// A manifest, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Its media type: Content-Type, exactly as sent, else its own field.
+    /// Its media type: Content-Type as sent, without parameters, else its own field.
     pub media_type: String,
     /// `artifactType`, when it has one.
     pub artifact_type: Option<String>,
@@ -131,11 +143,43 @@ struct Raw {
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<RawDescriptor>,
-    layers: Option<Vec<RawDescriptor>>,
-    blobs: Option<Vec<RawDescriptor>>,
-    manifests: Option<Vec<RawDescriptor>>,
+    #[serde(default)]
+    layers: Listed,
+    #[serde(default)]
+    blobs: Listed,
+    #[serde(default)]
+    manifests: Listed,
     subject: Option<RawDescriptor>,
     annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A list of descriptors. Go writes one without items as `null`.
+#[derive(Default)]
+enum Listed {
+    #[default]
+    Absent,
+    Null,
+    Items(Vec<RawDescriptor>),
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|items| items.map_or(Self::Null, Self::Items))
+    }
+}
+
+impl Listed {
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self, Self::Items(_))
+    }
+
+    fn into_items(self) -> Vec<RawDescriptor> {
+        if let Self::Items(items) = self { items } else { Vec::new() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -171,23 +215,23 @@ impl Document {
             return Err(DocumentError::SchemaVersion { found });
         }
         let media_type = media_type(content_type, raw.media_type.as_deref())?;
-        if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
+        if raw.manifests.is_given() && (raw.layers.is_given() || raw.config.is_some()) {
             return Err(DocumentError::Ambiguous);
         }
-        let needs = match media_type.split(';').next().unwrap_or_default().trim() {
+        let needs = match media_type.as_str() {
             OCI_MANIFEST | DOCKER_MANIFEST => {
-                [("config", raw.config.is_none()), ("layers", raw.layers.is_none())]
+                [("config", raw.config.is_none()), ("layers", raw.layers.is_absent())]
             }
-            OCI_INDEX | DOCKER_LIST => [("manifests", raw.manifests.is_none()), ("manifests", false)],
+            OCI_INDEX | DOCKER_LIST => [("manifests", raw.manifests.is_absent()), ("manifests", false)],
             _ => [("", false), ("", false)],
         };
         if let Some((field, _)) = needs.into_iter().find(|(_, missing)| *missing) {
             return Err(DocumentError::MissingField { media_type, field });
         }
 
-        let pieces = raw.layers.unwrap_or_default().into_iter().chain(raw.blobs.unwrap_or_default());
+        let pieces = raw.layers.into_items().into_iter().chain(raw.blobs.into_items());
         let (foreign, layers): (Vec<_>, Vec<_>) = pieces.partition(RawDescriptor::may_be_elsewhere);
-        let children = raw.manifests.unwrap_or_default();
+        let children = raw.manifests.into_items();
         if foreign.len() + layers.len() + children.len() > PIECES_LIMIT {
             return Err(DocumentError::TooManyPieces { limit: PIECES_LIMIT });
         }
@@ -219,19 +263,24 @@ impl Document {
         self.artifact_type
             .as_deref()
             .or_else(|| self.config.as_ref().map(|config| config.media_type.as_str()))
+            .filter(|text| !text.is_empty())
     }
 }
 
 fn media_type(header: Option<&str>, field: Option<&str>) -> Result<String, DocumentError> {
+    let header = header.and_then(|text| text.split(';').next()).map(str::trim);
     let header = header.filter(|text| !text.is_empty());
     let field = field.filter(|text| !text.is_empty());
-    match (header, field) {
-        (Some(header), Some(field)) if header.split(';').next().unwrap_or_default().trim() != field => {
-            Err(DocumentError::MediaType { header: shown(header), field: shown(field) })
-        }
-        (Some(text), _) | (None, Some(text)) => Ok(text.to_owned()),
-        (None, None) => Err(DocumentError::NoMediaType),
+    if let (Some(header), Some(field)) = (header, field)
+        && header != field
+    {
+        return Err(DocumentError::MediaType { header: shown(header), field: shown(field) });
     }
+    let text = header.or(field).ok_or(DocumentError::NoMediaType)?;
+    if text.len() > MEDIA_TYPE_LIMIT || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(DocumentError::MediaTypeForm { found: shown(text), limit: MEDIA_TYPE_LIMIT });
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -273,6 +322,9 @@ mod tests {
             (json!({"schemaVersion": 1}), None, "schemaVersion 1"),
             (json!({"schemaVersion": 2}), None, "type is not known"),
             (json!({"mediaType": OCI_INDEX, "manifests": []}), Some(OCI_MANIFEST), "Content-Type is"),
+            (json!({"mediaType": "a/b\r\nx: y"}), None, "media type"),
+            (json!({"mediaType": "a/\u{e4}"}), None, "media type"),
+            (json!({"mediaType": format!("a/{}", "b".repeat(254))}), None, "media type"),
             (json!({"manifests": [], "layers": []}), Some("x"), "both manifests and layers"),
             (json!({"manifests": [], "config": layer}), Some("x"), "both manifests and layers"),
             (json!({"config": layer}), Some(OCI_MANIFEST), "needs the field layers"),
@@ -299,12 +351,25 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_kept_exactly_and_unknown_types_are_taken() {
-        let document = Document::read(
-            Some("application/x.y+json; charset=utf-8"),
-            br#"{"mediaType":"application/x.y+json"}"#,
-        );
-        assert_eq!(document.unwrap().media_type, "application/x.y+json; charset=utf-8");
+    fn the_header_is_kept_without_its_parameters_and_unknown_types_are_taken() {
+        for (header, field) in [
+            ("application/x.Y+json; charset=utf-8", r#"{"mediaType":"application/x.Y+json"}"#),
+            (" application/x.Y+json ;v=1", "{}"),
+            ("; charset=utf-8", r#"{"mediaType":"application/x.Y+json"}"#),
+        ] {
+            let document = Document::read(Some(header), field.as_bytes()).unwrap();
+            assert_eq!(document.media_type, "application/x.Y+json", "{header}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_null_is_an_empty_one() {
+        let config = json!({"mediaType": "", "digest": digest('a'), "size": 2});
+        let body = json!({"mediaType": OCI_MANIFEST, "config": config, "layers": null}).to_string();
+        let document = Document::read(None, body.as_bytes()).unwrap();
+        assert_eq!((document.layers.len(), document.referrer_type()), (0, None));
+        let body = json!({"mediaType": OCI_INDEX, "manifests": null}).to_string();
+        assert!(Document::read(None, body.as_bytes()).unwrap().children.is_empty());
     }
 
     proptest! {
