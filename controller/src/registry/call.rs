@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     http::{HeaderMap, HeaderName, Method, header, request::Parts},
 };
 use url::form_urlencoded;
@@ -25,18 +25,40 @@ pub(super) struct Service {
 pub(super) struct Call {
     pub service: Arc<Service>,
     pub parts: Parts,
-    /// Only ever taken; the lock makes a call shareable, which bodies are not.
-    body: Mutex<Body>,
+    /// The lock makes a call shareable, which bodies are not.
+    body: Mutex<Held>,
+}
+
+/// The body as far as it has not been read.
+struct Held {
+    stream: Option<BodyDataStream>,
+    begun: bool,
 }
 
 impl Call {
     pub(super) fn new(service: Arc<Service>, parts: Parts, body: Body) -> Self {
-        Self { service, parts, body: Mutex::new(body) }
+        let held = Held { stream: Some(body.into_data_stream()), begun: false };
+        Self { service, parts, body: Mutex::new(held) }
     }
 
-    /// The body, for whoever reads it; empty when it was taken before.
-    pub(super) fn take_body(&self) -> Body {
-        std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The body, for whoever reads it and then [gives it back](Self::give_back); empty when it was taken before.
+    pub(super) fn take_body(&self) -> BodyDataStream {
+        let mut held = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        held.begun = true;
+        held.stream.take().unwrap_or_else(|| Body::empty().into_data_stream())
+    }
+
+    /// What was not read of the body. Once the request is decided, it is [what is left](Self::rest).
+    pub(super) fn give_back(&self, stream: BodyDataStream) {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).stream = Some(stream);
+    }
+
+    /// What is left of a body that its client sends or has begun to send. One that waits for `100 Continue` has not, and
+    /// shall not for nothing.
+    pub(super) fn rest(&self) -> Option<BodyDataStream> {
+        let mut held = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = !held.begun && self.headers().contains_key(header::EXPECT);
+        held.stream.take().filter(|_| !waits)
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {

@@ -1,7 +1,8 @@
 //! Why the registry did not do what was asked, and the only place where that becomes an HTTP status.
 //!
-//! Every answer has the JSON body of the OCI specification: `{"errors": [{"code", "message"}]}`. Faults of our own
-//! disk or index are logged with their cause and answered without paths.
+//! Every answer has the JSON body of the OCI specification: `{"errors": [{"code", "message"}]}`, and every refusal one
+//! of its fourteen codes, because clients know no others. Faults of our own disk or index are logged with their cause
+//! and answered without paths.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -39,6 +40,12 @@ pub enum RegistryError {
         method: String,
         /// What can be used.
         allowed: &'static str,
+    },
+    /// More `tag=` parameters than one push may set.
+    #[error("one push sets at most {limit} tags; push the manifest again with the others")]
+    TooManyTags {
+        /// The limit.
+        limit: usize,
     },
     /// `n` or `last` of a list makes no sense.
     #[error("page size n={value:?} is not valid; use a whole number from 0")]
@@ -230,17 +237,19 @@ impl RegistryError {
     /// HTTP status and OCI error code.
     pub fn status(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Name(NameError::Repository { .. }) => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
-            Self::Name(NameError::Tag { .. }) => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+            Self::Name(NameError::Repository { .. } | NameError::Tag { .. }) => {
+                (StatusCode::BAD_REQUEST, "NAME_INVALID")
+            }
             Self::Name(NameError::Digest { .. } | NameError::Algorithm { .. })
             | Self::DigestMismatch { .. }
             | Self::DigestMissing => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             Self::Path { .. } => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
-            Self::PageSize { .. } => (StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),
+            Self::PageSize { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+            Self::TooManyTags { .. } => (StatusCode::URI_TOO_LONG, "UNSUPPORTED"),
             Self::RepositoryUnknown { .. } => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
             Self::BlobUnknown { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
-            Self::BlobRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
+            Self::BlobRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
             Self::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::Manifest(_) => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
@@ -256,8 +265,8 @@ impl RegistryError {
             Self::Pinned { .. } | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
-            Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
-            Self::Index(error) if error.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
+            Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
+            Self::Index(error) if error.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Interrupted { .. } | Self::NoToken => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
             Self::Store(_) | Self::Index(_) | Self::Folder { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN")

@@ -2,6 +2,8 @@
 //!
 //! A manifest is acknowledged when its bytes and all it names are durable and its tags are set, in one transaction.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
@@ -18,14 +20,14 @@ use super::{
     error::RegistryError,
     event::Pushed,
     index::{ManifestRow, NewManifest, Removed, Stored},
-    name::{NameError, Reference, Repository, Tag, shown},
+    name::{Reference, Repository, Tag},
     upload,
 };
 
 /// Largest manifest in bytes, the least that the specification asks registries to take.
 pub(super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
-/// Most `tag=` parameters of one push.
-const TAGS_LIMIT: usize = 100;
+/// Most `tag=` parameters of one push. Each is answered by a header, and many clients read no more than a hundred.
+const TAGS_LIMIT: usize = 50;
 /// Says that the subject was understood, so that no tag has to be made for it.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// Says which tags were set.
@@ -85,9 +87,10 @@ async fn put(call: &Call, repository: Repository, reference: Reference) -> Resul
     let content_type = call.header(&header::CONTENT_TYPE).map(ToOwned::to_owned);
     let idle = call.registry().options.body_idle;
     let limit = MANIFEST_LIMIT;
-    let bytes = upload::receive_small(call.take_body(), limit, idle)
-        .await?
-        .ok_or(RegistryError::ManifestTooLarge { limit })?;
+    let mut body = call.take_body();
+    let received = upload::receive_small(&mut body, limit, idle).await;
+    call.give_back(body);
+    let bytes = received?.ok_or(RegistryError::ManifestTooLarge { limit })?;
 
     let scratch = uuid::Uuid::new_v4().to_string();
     let push = Push { repository, wanted, tags, content_type, bytes, by, scratch };
@@ -97,8 +100,8 @@ async fn put(call: &Call, repository: Repository, reference: Reference) -> Resul
 
 fn tag_parameters(call: &Call) -> Result<Vec<Tag>, RegistryError> {
     let texts = call.queries("tag");
-    if let Some(extra) = texts.get(TAGS_LIMIT) {
-        return Err(NameError::Tag { tag: shown(extra) }.into());
+    if texts.len() > TAGS_LIMIT {
+        return Err(RegistryError::TooManyTags { limit: TAGS_LIMIT });
     }
     Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
@@ -136,6 +139,8 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
 
     let size = push.bytes.len() as u64;
     let at = registry.now();
+    // Only lists of referrers show annotations, and reading a manifest should not read megabytes of them twice.
+    let annotations = if document.subject.is_some() { document.annotations.clone() } else { BTreeMap::new() };
     let manifest = NewManifest {
         repository: push.repository.clone(),
         row: ManifestRow {
@@ -144,7 +149,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             size,
             artifact_type: document.referrer_type().map(ToOwned::to_owned),
             subject: document.subject.clone(),
-            annotations: document.annotations.clone(),
+            annotations,
         },
         needs,
         tags: push.tags.clone(),

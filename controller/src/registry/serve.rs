@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration, time::Instant};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::BodyDataStream,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
@@ -32,7 +32,7 @@ use super::{
 /// Tells Docker's clients that this is a registry.
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
-/// How much of a refused body is read, so that the client sees the answer and its connection lives.
+/// How much of a body that nobody wanted is read, so that the client sees the answer and its connection lives.
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -65,11 +65,16 @@ async fn serve(State(service): State<Arc<Service>>, request: Request) -> Respons
 
 async fn answer(call: Call) -> Result<Response, RegistryError> {
     let answered = dispatch(&call).await;
-    let refused_unread = answered.as_ref().is_err_and(|error| {
-        !matches!(error, RegistryError::Unauthenticated { .. } | RegistryError::Denied { .. })
-    });
-    if refused_unread {
-        drain(call.take_body()).await;
+    // Who may not enter is not listened to; who fell silent is not waited for again.
+    let over = matches!(
+        answered,
+        Err(RegistryError::Unauthenticated { .. }
+            | RegistryError::Denied { .. }
+            | RegistryError::BodyStalled { .. }
+            | RegistryError::BodyBroken { .. })
+    );
+    if !over && let Some(rest) = call.rest() {
+        drain(rest).await;
     }
     answered
 }
@@ -114,8 +119,7 @@ async fn token(call: &Call) -> Result<Response, RegistryError> {
     Ok((StatusCode::OK, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
-async fn drain(body: Body) {
-    let mut stream = body.into_data_stream();
+async fn drain(mut stream: BodyDataStream) {
     let reading = async {
         let mut left = DRAIN_LIMIT;
         while let Some(Ok(bytes)) = stream.next().await {

@@ -7,7 +7,7 @@
 
 use std::{fs::File, ops::DerefMut, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
@@ -59,17 +59,16 @@ pub(super) struct Limits {
     pub idle: Duration,
 }
 
-/// Appends a body to a session. The writer comes back whatever happens, unless the process is shutting down.
+/// Appends a body to a session, as far as it may. The writer comes back whatever happens, unless the process is shutting down.
 pub(super) async fn receive<S>(
     writer: Writer<S>,
-    body: Body,
+    stream: &mut BodyDataStream,
     limits: Limits,
 ) -> (Option<Writer<S>>, Result<(), RegistryError>)
 where
     S: DerefMut<Target = Session> + Send + 'static,
 {
     let mut pipe = Pipe { at: At::Rest(writer) };
-    let mut stream = body.into_data_stream();
     let mut batch = Vec::new();
     let (mut waiting, mut received) = (0, 0_u64);
     let mut end = Ok(());
@@ -161,11 +160,10 @@ impl<S: DerefMut<Target = Session> + Send + 'static> Pipe<S> {
 
 /// Reads a small body whole; none when it is larger than `limit` bytes.
 pub(in crate::registry) async fn receive_small(
-    body: Body,
+    stream: &mut BodyDataStream,
     limit: usize,
     idle: Duration,
 ) -> Result<Option<Vec<u8>>, RegistryError> {
-    let mut stream = body.into_data_stream();
     let mut whole = Vec::new();
     loop {
         match tokio::time::timeout(idle, stream.next()).await {

@@ -1,6 +1,6 @@
 //! The three requests that send content: a chunk, the closing one, and all in one.
 
-use std::sync::Arc;
+use std::{ops::DerefMut, sync::Arc};
 
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ pub(super) async fn whole(
             Ok(Writer { session: Box::new(session), file, store: Arc::clone(&registry.store) })
         })
         .await?;
-    let (writer, received) = receive(writer, call.take_body(), limits).await;
+    let (writer, received) = body_into(call, writer, limits).await;
     let Some(writer) = writer else { return received };
     let (repository, digest) = (repository.clone(), digest.clone());
     call.registry()
@@ -87,6 +87,18 @@ async fn take(call: &Call, repository: &Repository, id: &str) -> Result<Writer<H
         .await
 }
 
+/// Appends the request's body; what is not taken of it stays with the call.
+async fn body_into<S: DerefMut<Target = Session> + Send + 'static>(
+    call: &Call,
+    writer: Writer<S>,
+    limits: Limits,
+) -> (Option<Writer<S>>, Result<(), RegistryError>) {
+    let mut body = call.take_body();
+    let received = receive(writer, &mut body, limits).await;
+    call.give_back(body);
+    received
+}
+
 /// Appends the request's body. On a full disk the session ends, because what it holds is what fills the disk.
 async fn fill(
     call: &Call,
@@ -95,7 +107,7 @@ async fn fill(
 ) -> Result<Writer<Held>, RegistryError> {
     let announced = check_order(call, repository, &writer.session.id, writer.session.offset)?;
     let limits = Limits { announced, idle: call.registry().options.body_idle };
-    match receive(writer, call.take_body(), limits).await {
+    match body_into(call, writer, limits).await {
         (Some(writer), Ok(())) => Ok(writer),
         (Some(mut writer), Err(full @ RegistryError::Store(StoreError::Full { .. }))) => {
             let ended =
