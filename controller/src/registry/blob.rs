@@ -70,7 +70,8 @@ async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Resp
     }
     // If-Range: a range only of the content that the client already has a part of.
     let same = call.header(&header::IF_RANGE).is_none_or(|held| held == tag);
-    let range = call.header(&header::RANGE).filter(|_| same);
+    // By RFC 9110 a range is something of GET alone.
+    let range = call.header(&header::RANGE).filter(|_| same && *call.method() == Method::GET);
     let (status, first, length) = match range.map(|text| (text, wanted(text, size))) {
         None | Some((_, Wanted::Whole)) => (StatusCode::OK, 0, size),
         Some((_, Wanted::Part { first, last })) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),

@@ -34,7 +34,7 @@ pub struct ManifestRow {
     pub artifact_type: Option<String>,
     /// What it is about.
     pub subject: Option<Digest>,
-    /// Its annotations.
+    /// Its annotations, when it has a subject: lists of referrers show them.
     pub annotations: BTreeMap<String, String>,
 }
 

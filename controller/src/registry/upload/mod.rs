@@ -36,6 +36,10 @@ pub(super) use session::Sessions;
 
 /// The session's id in Docker's way.
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// Announces the chunk size below which requests cost more than what they carry.
+const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+/// That size in bytes: a wish, not a limit. Smaller chunks are taken too.
+const CHUNK_MIN: u64 = 64 * 1024;
 /// How many repositories are tried for a mount that does not say from where.
 const MOUNT_TRIES: usize = 16;
 
@@ -108,12 +112,15 @@ async fn begin(call: &Call, repository: Repository, algorithm: Algorithm) -> Res
             Ok(registry.index.begin_upload(&row)?)
         })
         .await?;
-    Ok(progress(StatusCode::ACCEPTED, &repository, &id, 0))
+    let mut response = progress(StatusCode::ACCEPTED, &repository, &id, 0);
+    response.headers_mut().insert(CHUNK_MIN_LENGTH, CHUNK_MIN.into());
+    Ok(response)
 }
 
 /// Makes a blob of another repository visible in this one, when the caller may read it there.
 async fn mount(call: &Call, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-    let from: Option<Repository> = call.query("from").map(|text| text.parse()).transpose()?;
+    let from = call.query("from").filter(|text| !text.is_empty());
+    let from: Option<Repository> = from.map(|text| text.parse()).transpose()?;
     let wanted = digest.clone();
     let holders = call
         .registry()

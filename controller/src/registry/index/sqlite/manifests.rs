@@ -14,11 +14,12 @@ use crate::registry::{
 };
 
 pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Stored, rusqlite::Error> {
-    let id = made_repository_id(connection, &manifest.repository)?;
-    let digest = manifest.row.digest.to_string();
-    if let Some(missing) = first_missing(connection, Some(id), &manifest.needs)? {
+    let known = repository_id(connection, &manifest.repository)?;
+    if let Some(missing) = first_missing(connection, known, &manifest.needs)? {
         return Ok(Stored::Missing(missing));
     }
+    let id = made_repository_id(connection, &manifest.repository)?;
+    let digest = manifest.row.digest.to_string();
     let at = manifest.at.as_millisecond();
     let annotations = serde_json::to_string(&manifest.row.annotations).map_err(|error| damaged(0, error))?;
     connection
