@@ -1,4 +1,4 @@
-//! Pushing blobs over HTTP: sessions, chunks, retries, restarts, faults.
+//! Pushing blobs over HTTP beyond the specification (see `registry_conformance` for its clauses): retries, restarts, faults.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions: a helper that cannot go on ends its test
 
@@ -6,11 +6,7 @@ mod registry_support;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use controller::registry::{
-    Options,
-    auth::Open,
-    digest::{Algorithm, Digest},
-};
+use controller::registry::{Options, auth::Open, digest::Algorithm};
 use registry_support::{header, options, refused, rig, rig_at, rig_with, sha256};
 use reqwest::{Method, StatusCode};
 
@@ -26,108 +22,14 @@ async fn a_blob_pushed_in_one_request_can_be_pulled() {
 }
 
 #[tokio::test]
-async fn a_blob_pushed_in_chunks_is_whole_and_its_location_names_it() {
+async fn a_stream_that_outgrows_its_content_range_is_refused_and_what_fitted_is_kept() {
     let rig = rig().await;
     let location = rig.begin("a").await;
-    let response = rig.chunk(&location, Some(0), b"0123456789").await;
-    assert_eq!(response.status(), StatusCode::ACCEPTED);
-    assert_eq!(header(&response, "range"), "0-9");
-    let location = header(&response, "location");
-    let response = rig.chunk(&location, Some(10), b"abc").await;
-    assert_eq!(header(&response, "range"), "0-12");
-    let digest = sha256(b"0123456789abcXY");
-    let response = rig.close(&location, &digest.to_string(), b"XY").await;
-    assert_eq!(response.status(), StatusCode::CREATED);
-    assert_eq!(header(&response, "location"), format!("/v2/a/blobs/{digest}"));
-    assert_eq!(header(&response, "docker-content-digest"), digest.to_string());
-    let pulled = rig.get(&header(&response, "location")).await.bytes().await.unwrap();
-    assert_eq!(pulled, "0123456789abcXY");
-    refused(rig.get(&location).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
-}
-
-#[tokio::test]
-async fn an_empty_blob_can_be_pushed_both_ways() {
-    let rig = rig().await;
-    let digest = rig.push_blob("a", b"").await;
-    assert_eq!(header(&rig.head(&format!("/v2/a/blobs/{digest}")).await, "content-length"), "0");
-    let location = rig.begin("b").await;
-    assert_eq!(rig.close(&location, &digest.to_string(), b"").await.status(), StatusCode::CREATED);
-}
-
-#[tokio::test]
-async fn a_chunk_out_of_order_is_refused_with_where_to_go_on() {
-    let rig = rig().await;
-    let location = rig.begin("a").await;
-    rig.chunk(&location, Some(0), b"01234").await;
-    for first in [0, 3, 9] {
-        let response = rig.chunk(&location, Some(first), b"56789").await;
-        assert_eq!(header(&response, "range"), "0-4", "a retried or early chunk at {first}");
-        assert_eq!(header(&response, "location"), location);
-        refused(response, 416, "BLOB_UPLOAD_INVALID").await;
-    }
-    let digest = sha256(b"0123456789");
-    let late = rig
-        .request(Method::PUT, &format!("{location}?digest={digest}"))
-        .header("content-range", "0-4")
-        .body("56789")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(header(&late, "range"), "0-4", "also in the closing request");
-    refused(late, 416, "BLOB_UPLOAD_INVALID").await;
-    assert_eq!(rig.close(&location, &digest.to_string(), b"56789").await.status(), StatusCode::CREATED);
-}
-
-#[tokio::test]
-async fn a_content_range_that_lies_is_refused_and_nothing_is_lost() {
-    let rig = rig().await;
-    let location = rig.begin("a").await;
-    for (range, code) in
-        [("x-y", "BLOB_UPLOAD_INVALID"), ("5-1", "BLOB_UPLOAD_INVALID"), ("0-9", "SIZE_INVALID")]
-    {
-        let request = rig.request(Method::PATCH, &location).header("content-range", range).body("abc");
-        refused(request.send().await.unwrap(), 400, code).await;
-    }
     let stream = futures_util::stream::iter([Ok::<_, std::io::Error>("abcdef"), Ok("ghi")]);
     let request = rig.request(Method::PATCH, &location).header("content-range", "0-6");
     let response = request.body(reqwest::Body::wrap_stream(stream)).send().await.unwrap();
     refused(response, 400, "SIZE_INVALID").await;
-    assert!(
-        rig.close(&location, &sha256(b"abcdef").to_string(), b"").await.status().is_success(),
-        "what fitted is kept"
-    );
-}
-
-#[tokio::test]
-async fn the_status_of_an_upload_says_how_far_it_is_and_cancelling_ends_it() {
-    let rig = rig().await;
-    let location = rig.begin("a").await;
-    let response = rig.get(&location).await;
-    assert_eq!((response.status().as_u16(), header(&response, "range").as_str()), (204, "0-0"));
-    rig.chunk(&location, None, b"0123").await;
-    let response = rig.get(&location).await;
-    assert_eq!((response.status().as_u16(), header(&response, "range").as_str()), (204, "0-3"));
-    assert_eq!(header(&response, "location"), location);
-    assert_eq!(rig.delete(&location).await.status(), StatusCode::NO_CONTENT);
-    for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
-        let path = format!("{location}?digest={}", sha256(b"x"));
-        refused(rig.send(method, &path).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
-    }
-}
-
-#[tokio::test]
-async fn an_upload_belongs_to_its_repository_and_to_no_other_name() {
-    let rig = rig().await;
-    let location = rig.begin("a").await;
-    let id = location.rsplit('/').next().unwrap();
-    for path in [
-        format!("/v2/b/blobs/uploads/{id}"),
-        "/v2/a/blobs/uploads/0".to_owned(),
-        "/v2/a/blobs/uploads/..%2f..%2findex.sqlite".to_owned(),
-        format!("/v2/a/blobs/uploads/{}", uuid::Uuid::new_v4()),
-    ] {
-        refused(rig.chunk(&path, None, b"x").await, 404, "BLOB_UPLOAD_UNKNOWN").await;
-    }
+    assert!(rig.close(&location, &sha256(b"abcdef").to_string(), b"").await.status().is_success());
 }
 
 #[tokio::test]
@@ -148,19 +50,6 @@ async fn content_of_another_digest_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn closing_without_a_good_digest_keeps_the_upload() {
-    let rig = rig().await;
-    let location = rig.begin("a").await;
-    rig.chunk(&location, None, b"content").await;
-    refused(rig.send(Method::PUT, &location).await, 400, "DIGEST_INVALID").await;
-    for digest in ["sha256:x", "md5:00", "sha256"] {
-        refused(rig.close(&location, digest, b"").await, 400, "DIGEST_INVALID").await;
-    }
-    let digest = sha256(b"content").to_string();
-    assert_eq!(rig.close(&location, &digest, b"").await.status(), StatusCode::CREATED);
-}
-
-#[tokio::test]
 async fn a_repeated_closing_request_is_answered_like_the_first() {
     let rig = rig().await;
     let location = rig.begin("a").await;
@@ -169,27 +58,6 @@ async fn a_repeated_closing_request_is_answered_like_the_first() {
     assert_eq!(rig.close(&location, &digest, b"content").await.status(), StatusCode::CREATED);
     let other = sha256(b"never pushed").to_string();
     refused(rig.close(&location, &other, b"").await, 404, "BLOB_UPLOAD_UNKNOWN").await;
-}
-
-#[tokio::test]
-async fn sha512_is_stored_and_answered_as_such() {
-    let rig = rig().await;
-    let digest = Digest::of(Algorithm::Sha512, b"content");
-    let location = rig.begin("a").await;
-    rig.chunk(&location, None, b"content").await;
-    let response = rig.close(&location, &digest.to_string(), b"").await;
-    assert_eq!(response.status(), StatusCode::CREATED);
-    assert_eq!(header(&response, "docker-content-digest"), digest.to_string());
-    let response = rig.get(&format!("/v2/a/blobs/{digest}")).await;
-    assert_eq!(header(&response, "docker-content-digest"), digest.to_string());
-    let announced = rig.send(Method::POST, "/v2/b/blobs/uploads/?digest-algorithm=sha512").await;
-    assert!(
-        rig.close(&header(&announced, "location"), &digest.to_string(), b"content")
-            .await
-            .status()
-            .is_success()
-    );
-    refused(rig.get(&format!("/v2/a/blobs/{}", sha256(b"content"))).await, 404, "BLOB_UNKNOWN").await;
 }
 
 #[tokio::test]
@@ -291,42 +159,13 @@ async fn many_clients_push_the_same_blob_at_once() {
 }
 
 #[tokio::test]
-async fn a_blob_is_mounted_from_another_repository_without_sending_it() {
-    let rig = rig().await;
-    let digest = rig.push_blob("from/here", b"content").await;
-    let path = format!("/v2/to/there/blobs/uploads/?mount={digest}&from=from/here");
-    let response = rig.send(Method::POST, &path).await;
-    assert_eq!(response.status(), StatusCode::CREATED);
-    assert_eq!(header(&response, "location"), format!("/v2/to/there/blobs/{digest}"));
-    assert_eq!(rig.get(&format!("/v2/to/there/blobs/{digest}")).await.bytes().await.unwrap(), "content");
-    let response = rig.send(Method::POST, &format!("/v2/third/blobs/uploads/?mount={digest}")).await;
-    assert_eq!(response.status(), StatusCode::CREATED, "also without saying from where");
-}
-
-#[tokio::test]
-async fn a_mount_of_what_is_not_there_becomes_an_upload() {
-    let rig = rig().await;
-    let digest = rig.push_blob("here", b"content").await;
-    for (content, from) in [("absent", "&from=here"), ("content", "&from=elsewhere"), ("nowhere", "")] {
-        let wanted = sha256(content.as_bytes());
-        let response = rig.send(Method::POST, &format!("/v2/to/blobs/uploads/?mount={wanted}{from}")).await;
-        assert_eq!(response.status(), StatusCode::ACCEPTED, "{content}{from}");
-        let location = header(&response, "location");
-        let closed = rig.close(&location, &wanted.to_string(), content.as_bytes()).await;
-        assert_eq!(closed.status(), StatusCode::CREATED, "{content}{from}");
-    }
-    let path = format!("/v2/to/blobs/uploads/?mount={digest}&from=../here");
-    refused(rig.send(Method::POST, &path).await, 400, "NAME_INVALID").await;
-}
-
-#[tokio::test]
 async fn a_disk_without_room_refuses_with_a_remedy_and_keeps_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let rig = rig_at(folder.path(), Options { reserve: u64::MAX, ..options() }, Arc::new(Open)).await;
     let path = format!("/v2/a/blobs/uploads/?digest={}", sha256(b"x"));
     for path in ["/v2/a/blobs/uploads/", &path] {
         let response = rig.request(Method::POST, path).body("x").send().await.unwrap();
-        let message = refused(response, 507, "STORAGE_FULL").await;
+        let message = refused(response, 507, "DENIED").await;
         assert!(message.contains("free space"), "{message}");
     }
     assert_eq!(std::fs::read_dir(folder.path().join("uploads")).unwrap().count(), 0);
@@ -363,11 +202,11 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_push_is_free_again_afterwards()
     let rig = rig_at(disk.0.path(), options(), Arc::new(Open)).await;
     let large = vec![7; 6 * 1024 * 1024];
     let location = rig.begin("a").await;
-    refused(rig.chunk(&location, None, &large).await, 507, "STORAGE_FULL").await;
+    refused(rig.chunk(&location, None, &large).await, 507, "DENIED").await;
     refused(rig.get(&location).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
     let path = format!("/v2/a/blobs/uploads/?digest={}", sha256(&large));
     let response = rig.request(Method::POST, &path).body(large).send().await.unwrap();
-    refused(response, 507, "STORAGE_FULL").await;
+    refused(response, 507, "DENIED").await;
     assert_eq!(std::fs::read_dir(disk.0.path().join("uploads")).unwrap().count(), 0);
     rig.push_image("a", "fits", &vec![1; 1024 * 1024]).await;
     assert_eq!(rig.get("/v2/a/manifests/fits").await.status(), StatusCode::OK);
