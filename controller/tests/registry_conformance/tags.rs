@@ -42,6 +42,9 @@ async fn a_repository_without_tags_has_an_empty_list() {
     assert_eq!(rig.delete("/v2/a/manifests/only").await.status(), 202);
     assert_eq!(get(&rig, "/v2/a/tags/list").await.json(), json!({"name": "a", "tags": []}));
     assert_eq!(get(&rig, &format!("/v2/a/manifests/{digest}")).await.status, 200);
+    assert_eq!(rig.delete(&format!("/v2/a/manifests/{digest}")).await.status(), 202);
+    let left = get(&rig, "/v2/a/tags/list").await;
+    assert_eq!((left.status, left.json()["tags"].clone()), (200, json!([])), "it still has its blobs");
 }
 
 /// end-8b: `n` tags, then a Link while there are more (MUST be `rel="next"` by RFC 5988); `last` MUST NOT be among what
