@@ -72,6 +72,33 @@ async fn damaged_content_is_found_put_out_of_reach_and_healed_by_a_new_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exported_image_is_the_same_when_it_is_brought_in_elsewhere() {
+    let world = World::start(0).await;
+    world.push_debian().await;
+    let folder = world.state.path().join("layout");
+    let folder = folder.to_str().unwrap();
+    let export = ["registry", "export", "images/debian:trixie", folder];
+    let ran = world.slipway(&export, "").await;
+    let digest = digest_of(&world).await;
+    assert_eq!((ran.code, ran.out), (0, format!("images/debian@{digest}\n")));
+    let ran = world.slipway(&export, "").await;
+    assert!(ran.code == 1 && ran.err.contains("holds a layout already"), "{ran:?}");
+
+    let other = World::start(0).await;
+    let ran = other.slipway(&["registry", "import", folder, "images/debian:trixie"], "").await;
+    assert_eq!((ran.code, digest_of(&other).await), (0, digest), "{ran:?}");
+    let ran = other.slipway(&["registry", "verify"], "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let read = "skopeo inspect is a client of others that reads the folder";
+    let ran = std::process::Command::new("skopeo")
+        .args(["inspect", "--raw", &format!("oci:{folder}:trixie")])
+        .output();
+    assert!(ran.expect(read).status.success(), "{read}");
+    world.server.stop().await;
+    other.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_not_administer_starts_no_collection() {
     let world = World::start(0).await;
     let made = world.slipway(&["token", "create", "ci", "--role", "operator"], "").await;

@@ -1,6 +1,7 @@
 //! `slipway registry`: what the embedded registry holds, and clearing it of what nobody needs. Pushing is
 //! `slipway image push`, or any OCI client.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, path};
 use super::connection::Connection;
+use super::image;
 use super::print_json;
 use super::table::table;
 
@@ -47,6 +49,20 @@ enum Command {
     /// Layers stay until a collection finds that nothing else needs them. What an open job has pinned stays.
     Rm {
         /// Such as images/debian:old, or images/debian@sha256:…
+        reference: String,
+    },
+    /// Write an image with all its layers into an OCI layout folder, for another site or as a backup
+    Export {
+        /// Such as images/debian:trixie, or images/debian@sha256:…
+        reference: String,
+        /// A new or empty folder
+        folder: PathBuf,
+    },
+    /// Bring an OCI layout folder in, as it is: digests stay
+    Import {
+        /// The folder
+        folder: PathBuf,
+        /// Name in the registry, such as images/debian:trixie
         reference: String,
     },
     /// Hash all content again; what is damaged is put out of reach
@@ -90,6 +106,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
             client.send(client.request(Method::DELETE, &path)?.timeout(Duration::from_secs(60))).await?;
             println!("{reference} is removed");
         }
+        Command::Export { reference, folder } => image::export(&client, &reference, &folder).await?,
+        Command::Import { folder, reference } => image::import(&client, &folder, &reference).await?,
         Command::Verify { json } => {
             let last = wait_for(&client, "verification", None).await?;
             if json {

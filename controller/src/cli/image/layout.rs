@@ -17,30 +17,37 @@ const DOCUMENT_MAX: u64 = 4 << 20;
 const CHILDREN_MAX: usize = 100;
 const DEPTH_MAX: u32 = 3;
 /// Annotation by which a layout names its images.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// What a manifest says of one piece.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub struct Descriptor {
     #[serde(default)]
     media_type: String,
-    digest: String,
-    size: u64,
+    /// Its digest.
+    pub digest: String,
+    /// In bytes.
+    pub size: u64,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
 }
 
+/// An image manifest or an index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+pub struct Document {
     #[serde(default)]
     media_type: Option<String>,
     #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
+    /// Of an index.
+    pub manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
-    config: Option<Descriptor>,
+    /// Of an image.
+    pub config: Option<Descriptor>,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    /// Of an image.
+    pub layers: Vec<Descriptor>,
 }
 
 /// Whether a folder is one.
@@ -123,7 +130,7 @@ fn gather(
 }
 
 /// Where a blob is. The digest is checked first: it becomes a path.
-fn blob_path(folder: &Path, digest: &str) -> anyhow::Result<PathBuf> {
+pub fn blob_path(folder: &Path, digest: &str) -> anyhow::Result<PathBuf> {
     let digest: Digest = digest.parse().with_context(|| format!("the layout names {digest:?}"))?;
     Ok(folder.join("blobs").join(digest.algorithm()).join(digest.hex()))
 }

@@ -14,6 +14,7 @@
 //! tells the compression from the bytes; the layer's media type is for people and other tools. A container image
 //! stays exactly as it was made.
 
+mod export;
 mod layout;
 mod look;
 mod manifest;
@@ -93,6 +94,25 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Push(wanted) => push(&client, &wanted).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes an image into an OCI layout folder; prints what it is.
+pub async fn export(client: &Client, reference: &str, folder: &Path) -> anyhow::Result<()> {
+    let reference: Reference = reference.parse().with_context(|| format!("image reference {reference:?}"))?;
+    let repository = Repository::new(client, &reference.repository);
+    let digest = export::export(&repository, reference.selector(), folder)
+        .await
+        .with_context(|| format!("exporting {reference}"))?;
+    println!("{}@{digest}", reference.repository);
+    Ok(())
+}
+
+/// Pushes an OCI layout folder as it is.
+pub async fn import(client: &Client, folder: &Path, reference: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(layout::is_one(folder), "{} is no OCI layout folder", folder.display());
+    let wanted =
+        Push { source: folder.to_owned(), reference: reference.to_owned(), kind: None, layout_name: None };
+    push(client, &wanted).await
 }
 
 async fn push(client: &Client, wanted: &Push) -> anyhow::Result<()> {

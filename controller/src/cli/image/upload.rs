@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, StreamExt as _};
 use indicatif::ProgressBar;
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
@@ -18,14 +18,16 @@ use tokio_util::io::ReaderStream;
 use super::bar;
 use crate::cli::client::{Client, Refusal};
 
+/// Largest manifest that is read.
+const MANIFEST_MAX: usize = 4 << 20;
 /// Read and sent at a time.
 const PIECE: usize = 1 << 20;
 /// How long nothing may move. The registry makes a blob durable before it answers.
 const STALL: Duration = Duration::from_secs(300);
 /// How often an upload is taken up again.
-const TRIES: u32 = 5;
+pub const TRIES: u32 = 5;
 /// Between two of them.
-const AGAIN: Duration = Duration::from_secs(2);
+pub const AGAIN: Duration = Duration::from_secs(2);
 
 /// One repository.
 pub struct Repository<'a> {
@@ -138,6 +140,34 @@ impl<'a> Repository<'a> {
         Ok(digest.context("the registry does not say under which digest it keeps the manifest")?.to_owned())
     }
 
+    /// A manifest's media type and bytes.
+    pub async fn manifest(&self, reference: &str) -> anyhow::Result<(String, Bytes)> {
+        let request = self.client.request(Method::GET, &self.path(&format!("manifests/{reference}")))?;
+        let mut response = self.client.send(request.timeout(STALL)).await?;
+        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let media_type = media_type.context("the registry does not say what the manifest is")?.to_owned();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = piece(&mut response).await? {
+            bytes.extend_from_slice(&piece);
+            anyhow::ensure!(bytes.len() <= MANIFEST_MAX, "the manifest is larger than {MANIFEST_MAX} bytes");
+        }
+        Ok((media_type, bytes.freeze()))
+    }
+
+    /// A blob from a byte on.
+    pub async fn blob(&self, digest: &str, offset: u64) -> anyhow::Result<Response> {
+        let mut request = self.client.request(Method::GET, &self.path(&format!("blobs/{digest}")))?;
+        if offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={offset}-"));
+        }
+        let response = tokio::time::timeout(STALL, self.client.send(request))
+            .await
+            .with_context(|| format!("no answer within {} s", STALL.as_secs()))??;
+        let expected = if offset > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        anyhow::ensure!(response.status() == expected, "the registry answers {}", response.status());
+        Ok(response)
+    }
+
     /// Opens an upload; where it is.
     async fn begin(&self) -> anyhow::Result<String> {
         let request = self.client.request(Method::POST, &self.path("blobs/uploads/"))?.timeout(STALL);
@@ -206,8 +236,17 @@ fn location(response: &Response) -> anyhow::Result<String> {
     Ok(value.context("the registry does not say where the upload is")?.to_owned())
 }
 
+/// The next bytes of an answer, which must not stop coming.
+pub async fn piece(response: &mut Response) -> anyhow::Result<Option<Bytes>> {
+    tokio::time::timeout(STALL, response.chunk())
+        .await
+        .with_context(|| format!("nothing moved for {} s", STALL.as_secs()))?
+        .map_err(reqwest::Error::without_url)
+        .context("the answer broke off")
+}
+
 /// Whether the same again may go well: the connection broke, or the registry was not able for the moment.
-fn heals(error: &anyhow::Error) -> bool {
+pub fn heals(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<Refusal>()
         .is_none_or(|refusal| matches!(refusal.status, 416 | 429 | 500 | 502..=504))
