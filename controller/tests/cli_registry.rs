@@ -109,3 +109,29 @@ async fn whoever_may_not_administer_starts_no_collection() {
     assert_eq!((answer.status, answer.body), (200, serde_json::json!({ "running": false, "last": null })));
     world.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_a_token_at_the_registry_is_slowed_down_there_and_at_the_api() {
+    let world = World::start(0).await;
+    let url = format!("{}/v2/", world.server.api_url);
+    for _ in 0..40 {
+        assert_eq!(
+            world.http.get(&url).send().await.unwrap().status(),
+            401,
+            "asking without a token is no guess"
+        );
+    }
+    for _ in 0..30 {
+        let answer = world.http.get(&url).basic_auth("x", Some("slw_guess")).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    let answer = world.http.get(&url).basic_auth("x", Some(&world.token)).send().await.unwrap();
+    assert_eq!(
+        (answer.status(), &answer.headers()["retry-after"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"60".parse().unwrap())
+    );
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["errors"][0]["code"], "TOOMANYREQUESTS");
+    assert_eq!(world.ask("GET", "/jobs", None).await.status, 429);
+    world.server.stop().await;
+}

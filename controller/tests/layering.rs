@@ -73,6 +73,7 @@ const STATUS: &[&str] = &[
     "api/error.rs",
     "registry/error.rs",
     "media/respond.rs",
+    "server/guarded.rs",
     "server/health.rs",
     "server/request.rs",
     "fetch",

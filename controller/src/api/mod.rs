@@ -12,6 +12,7 @@ mod callbacks;
 mod document;
 mod error;
 mod events;
+mod guard;
 mod job_view;
 mod jobs;
 mod machines;
@@ -38,6 +39,7 @@ use crate::fetch::AddressRules;
 use crate::workflow::Workflow;
 
 pub use error::ApiError;
+pub use guard::{Guard, WINDOW};
 pub use registry::ImageStore;
 pub use site::{AskRoom, MediumFacts, Room, SiteFacts};
 
@@ -58,7 +60,7 @@ pub struct ApiState {
     /// What the registry holds.
     images: Arc<dyn ImageStore>,
     /// Who tried wrong tokens lately.
-    guard: Arc<auth::Guard>,
+    guard: Arc<Guard>,
 }
 
 /// Every route below `/api/v1`, and `/metrics`. `outgoing` judges where a look at a BMC's certificate may go.
@@ -68,8 +70,8 @@ pub fn router(
     site: SiteFacts,
     room: AskRoom,
     images: Arc<dyn ImageStore>,
+    guard: Arc<Guard>,
 ) -> Router {
-    let guard = Arc::new(auth::Guard::default());
     let state =
         ApiState { workflow, outgoing: Arc::new(outgoing), site: Arc::new(site), room, images, guard };
     let (people, document) = people().split_for_parts();

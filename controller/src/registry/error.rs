@@ -201,6 +201,12 @@ pub enum RegistryError {
         /// What would be needed, such as `repository:os/debian:push`.
         scope: String,
     },
+    /// For the embedding server: somebody guesses.
+    #[error("too many wrong credentials from this address; wait {} s", wait.as_secs())]
+    Guessing {
+        /// How long nothing is believed.
+        wait: Duration,
+    },
     /// The system has no random numbers to make a token of.
     #[error("no token can be made now; try again")]
     NoToken,
@@ -265,6 +271,7 @@ impl RegistryError {
             Self::Pinned { .. } | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Guessing { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Index(error) if error.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Interrupted { .. } | Self::NoToken => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
@@ -280,6 +287,7 @@ impl RegistryError {
             Self::Unauthenticated { challenge } => Some((header::WWW_AUTHENTICATE, challenge.clone())),
             Self::Method { allowed, .. } => Some((header::ALLOW, (*allowed).to_owned())),
             Self::BlobRange { size, .. } => Some((header::CONTENT_RANGE, format!("bytes */{size}"))),
+            Self::Guessing { wait } => Some((header::RETRY_AFTER, wait.as_secs().to_string())),
             Self::ChunkOrder { offset, .. } => Some((header::RANGE, held(*offset))),
             _ => None,
         }

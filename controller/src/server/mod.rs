@@ -14,6 +14,7 @@
 mod access;
 mod bmcs;
 mod checks;
+mod guarded;
 mod health;
 mod images;
 mod inherited;
@@ -37,7 +38,7 @@ use tower::ServiceExt as _;
 
 pub use inherited::{Inherited, InheritedError};
 
-use crate::api::{AskRoom, MediumFacts, Room, SiteFacts};
+use crate::api::{AskRoom, Guard, MediumFacts, Room, SiteFacts};
 use crate::config::Config;
 use crate::fetch::{AddressRules, HttpFetch};
 use crate::media::{self, LibraryError, MaintenanceMedium, ShelfLimits, TrustError};
@@ -394,16 +395,13 @@ fn router(
         Arc::new(checks::MediaCheck(Arc::clone(shelf))),
     ];
     let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow)));
+    let guard = Arc::new(Guard::default());
     let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let routes = Router::new().merge(health::router(checks)).merge(upkeep.registry.router(access)).merge(
-        crate::api::router(
-            Arc::clone(workflow),
-            bmc_rules(config)?,
-            site,
-            room,
-            Arc::<Upkeep>::clone(upkeep),
-        ),
-    );
+    let images = guarded::guarded(upkeep.registry.router(access), Arc::clone(&guard));
+    let rules = bmc_rules(config)?;
+    let store = Arc::<Upkeep>::clone(upkeep);
+    let api = crate::api::router(Arc::clone(workflow), rules, site, room, store, guard);
+    let routes = Router::new().merge(health::router(checks)).merge(images).merge(api);
     Ok(request::around(routes, proxies))
 }
 
