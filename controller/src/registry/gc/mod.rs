@@ -83,9 +83,17 @@ pub(super) fn collect(registry: &Registry, dry_run: bool) -> Result<Collection, 
     if collector.running.swap(true, Ordering::Acquire) {
         return Err(RegistryError::Collecting);
     }
-    let done = if dry_run { rehearse(registry) } else { run(registry, registry.index.as_ref(), false) };
-    collector.running.store(false, Ordering::Release);
-    done
+    let _turn = Turn(&collector.running);
+    if dry_run { rehearse(registry) } else { run(registry, registry.index.as_ref(), false) }
+}
+
+/// The right to collect, given back also by a panic.
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 fn rehearse(registry: &Registry) -> Result<Collection, RegistryError> {
