@@ -68,6 +68,10 @@ async fn damaged_content_is_found_put_out_of_reach_and_healed_by_a_new_push() {
     let pushed = world.http.post(uploads).bearer_auth(&world.token).body(whole).send().await.unwrap();
     assert_eq!((pushed.status(), get().await.unwrap().status()), (StatusCode::CREATED, StatusCode::OK));
     assert_eq!(world.slipway(&["registry", "verify"], "").await.code, 0);
+
+    std::fs::write(world.server.registry.blob_path(&image.digest), "{}").unwrap();
+    let ran = world.slipway(&["registry", "verify"], "").await;
+    assert!(ran.out.contains(&format!("corrupt {} in images/debian\n", image.digest)), "{ran:?}");
     world.server.stop().await;
 }
 

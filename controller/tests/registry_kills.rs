@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use controller::registry::digest::{Algorithm, Digest};
 use controller::registry::{Options, Registry};
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::json;
 
 /// Kills, unless [`ROUNDS_VARIABLE`] asks for others.
@@ -28,27 +30,19 @@ const LIFE: u64 = 150;
 const SOON: Duration = Duration::from_secs(60);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A source of numbers that is the same for the same seed (splitmix64).
-#[derive(Clone)]
-struct Seeded(u64);
+/// Numbers that are the same for the same seed.
+fn seeded(seed: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
 
-impl Seeded {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn bytes(&mut self) -> Vec<u8> {
-        // Small ones are more common, as layers of images are.
-        let length = self.draw() % (LARGEST >> (self.draw() % 11)) + 8;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < length {
-            bytes.extend_from_slice(&self.draw().to_le_bytes());
-        }
-        bytes
-    }
+/// A blob. Small ones are more common, as layers of images are.
+fn blob(numbers: &mut TestRng) -> Vec<u8> {
+    let most = LARGEST >> (numbers.next_u64() % 11);
+    let mut bytes = vec![0; usize::try_from(numbers.next_u64() % most).unwrap() + 8];
+    numbers.fill_bytes(&mut bytes);
+    bytes
 }
 
 /// Something that was sent, and whether that was answered 201.
@@ -129,33 +123,33 @@ impl Client {
     }
 
     /// Pushes until the controller is gone.
-    async fn push(self, mut seeded: Seeded, sent: Arc<Mutex<Vec<Sent>>>) {
-        while self.push_one(&mut seeded, &sent).await.is_some() {}
+    async fn push(self, mut numbers: TestRng, sent: Arc<Mutex<Vec<Sent>>>) {
+        while self.push_one(&mut numbers, &sent).await.is_some() {}
     }
 
     /// A blob, in one of three ways, and sometimes an image of it.
-    async fn push_one(&self, seeded: &mut Seeded, sent: &Mutex<Vec<Sent>>) -> Option<()> {
-        let bytes = seeded.bytes();
+    async fn push_one(&self, numbers: &mut TestRng, sent: &Mutex<Vec<Sent>>) -> Option<()> {
+        let bytes = blob(numbers);
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let kept = Site::note(sent, format!("/v2/r/blobs/{digest}"), &bytes);
         let uploads = "/v2/r/blobs/uploads/";
-        let closing = if seeded.draw().is_multiple_of(3) {
+        let closing = if numbers.next_u64().is_multiple_of(3) {
             self.request("POST", &format!("{uploads}?digest={digest}")).body(bytes.clone())
         } else {
             let begun = self.request("POST", uploads).send().await.ok()?;
             let location = begun.headers().get("location")?.to_str().ok()?.to_owned();
-            let at = usize::try_from(seeded.draw()).unwrap_or(0) % bytes.len();
+            let at = usize::try_from(numbers.next_u64()).unwrap_or(0) % bytes.len();
             self.request("PATCH", &location).body(bytes[..at].to_vec()).send().await.ok()?;
             self.request("PUT", &format!("{location}?digest={digest}")).body(bytes[at..].to_vec())
         };
         if closing.send().await.ok()?.status() == 201 {
             kept.store(true, Ordering::SeqCst);
         }
-        if kept.load(Ordering::SeqCst) && seeded.draw().is_multiple_of(2) {
+        if kept.load(Ordering::SeqCst) && numbers.next_u64().is_multiple_of(2) {
             let piece = json!({ "mediaType": "application/x", "digest": digest, "size": bytes.len() });
             let text = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": piece, "layers": [] })
                 .to_string();
-            let tag = format!("t{:x}", seeded.draw());
+            let tag = format!("t{:x}", numbers.next_u64());
             let path = format!("/v2/r/manifests/{tag}");
             let kept = Site::note(sent, path.clone(), text.as_bytes());
             let put = self.request("PUT", &path).header("content-type", MANIFEST).body(text);
@@ -187,7 +181,7 @@ fn files(folder: &Path) -> usize {
 async fn what_was_acknowledged_survives_two_hundred_kills_and_nothing_stays_behind() {
     let rounds = std::env::var(ROUNDS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let site = Site::new();
-    let (mut seeded, mut checked) = (Seeded(7), 0);
+    let (mut numbers, mut checked) = (seeded(7), 0);
     let kept = AtomicU64::new(0);
     for round in 0..rounds {
         let mut child = site.start();
@@ -202,11 +196,11 @@ async fn what_was_acknowledged_survives_two_hundred_kills_and_nothing_stays_behi
 
         let pushers: Vec<_> = (0..PUSHERS)
             .map(|number| {
-                let own = Seeded(round * PUSHERS + number + 1000);
+                let own = seeded(round * PUSHERS + number + 1000);
                 tokio::spawn(client.clone().push(own, Arc::clone(&site.sent)))
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(seeded.draw() % LIFE)).await;
+        tokio::time::sleep(Duration::from_millis(numbers.next_u64() % LIFE)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         for pusher in pushers {

@@ -1,6 +1,7 @@
 //! Verification: every file is hashed again, and every name in the index must have its file. Content that is not what
 //! its name says is moved out of reach, so that it is never served; a new push of it heals whoever needs it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
@@ -58,6 +59,7 @@ pub struct Verification {
 /// Looks at everything; blocks until it is done or stopped.
 pub(super) fn verify(registry: &Registry) -> Result<Verification, RegistryError> {
     let mut done = Verification::default();
+    let mut quarantined = HashSet::new();
     for digest in registry.store.blobs()? {
         if registry.collector.stopped() {
             done.stopped = true;
@@ -72,6 +74,7 @@ pub(super) fn verify(registry: &Registry) -> Result<Verification, RegistryError>
         }
         if registry.quarantine(&digest, &file)? {
             done.corrupt += 1;
+            quarantined.insert(digest.clone());
             find(registry, &mut done, digest, Damage::Corrupt)?;
         }
     }
@@ -79,8 +82,7 @@ pub(super) fn verify(registry: &Registry) -> Result<Verification, RegistryError>
     while !registry.collector.stopped() {
         let names = registry.index.shown(&after, PAGE)?;
         for digest in &names {
-            let quarantined = done.findings.iter().any(|found| found.digest == *digest);
-            if !quarantined && registry.store.blob_size(digest)?.is_none() {
+            if !quarantined.contains(digest) && registry.store.blob_size(digest)?.is_none() {
                 done.missing += 1;
                 find(registry, &mut done, digest.clone(), Damage::Missing)?;
             }
@@ -101,7 +103,7 @@ fn find(
     damage: Damage,
 ) -> Result<(), RegistryError> {
     if done.findings.len() < TOLD {
-        let holders = registry.index.blob_holders(&digest, HOLDERS)?;
+        let holders = registry.index.showing(&digest, HOLDERS)?;
         let repositories = holders.iter().map(ToString::to_string).collect();
         done.findings.push(Finding { digest, damage, repositories });
     }

@@ -13,6 +13,8 @@ use crate::api::ImageStore;
 use crate::registry::{Collection, Registry, Verification, error::RegistryError};
 use crate::workflow::chain;
 
+/// After a start: a controller that is restarted often must come to it too.
+const FIRST: Duration = Duration::from_secs(300);
 /// How often it is done without being asked for.
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -104,11 +106,13 @@ impl Upkeep {
 
     /// Runs until the server stops.
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        let mut pause = FIRST;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = stopped.wait_for(|stop| *stop) => return,
             }
+            pause = EVERY;
             if let Err(error) = self.registry.expire_uploads().await {
                 tracing::warn!(error = chain(&error), "removing unfinished uploads");
             }

@@ -99,6 +99,7 @@ impl Drop for Turn<'_> {
 fn rehearse(registry: &Registry) -> Result<Collection, RegistryError> {
     let name = format!("{COPY}{}", uuid::Uuid::new_v4());
     let path = registry.store.upload_path(&name);
+    registry.store.check_room()?;
     registry.store.create_upload(&name)?;
     let done = registry
         .index

@@ -87,6 +87,8 @@ pub trait Garbage {
     ) -> Result<u64, IndexError>;
     /// Digests that any repository shows, in order after `after`, at most `limit`.
     fn shown(&self, after: &str, limit: usize) -> Result<Vec<Digest>, IndexError>;
+    /// Repositories that show this digest, as a blob or as a manifest, by name, at most `limit`.
+    fn showing(&self, digest: &Digest, limit: usize) -> Result<Vec<Repository>, IndexError>;
     /// What repositories hold, by name after `after`, at most `limit`.
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError>;
     /// A copy of the index as it is now, on which a collection can be tried.

@@ -72,6 +72,10 @@ impl Garbage for SqliteIndex {
         self.read("listing all content", |connection| shown(connection, after, limit))
     }
 
+    fn showing(&self, digest: &Digest, limit: usize) -> Result<Vec<Repository>, IndexError> {
+        self.read("looking for who shows it", |connection| showing(connection, digest, limit))
+    }
+
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError> {
         self.read("adding up repositories", |connection| usage(connection, after, limit))
     }
@@ -270,6 +274,23 @@ pub(super) fn shown(
              UNION SELECT digest FROM manifest WHERE digest > ?1 ORDER BY digest LIMIT ?2",
         )?
         .query_map(params![after, as_limit(limit)], |row| parsed(row, 0))?
+        .collect()
+}
+
+/// Repositories that show this digest.
+pub(super) fn showing(
+    connection: &Connection,
+    digest: &Digest,
+    limit: usize,
+) -> Result<Vec<Repository>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT name FROM repository
+             WHERE id IN (SELECT repository FROM repository_blob WHERE digest = ?1
+                          UNION SELECT repository FROM manifest WHERE digest = ?1)
+             ORDER BY name LIMIT ?2",
+        )?
+        .query_map(params![digest.to_string(), as_limit(limit)], |row| parsed(row, 0))?
         .collect()
 }
 
