@@ -1,5 +1,5 @@
 //! What the registry is beyond the specification (see `registry_conformance` for its clauses): lost files, restarts,
-//! resolving, pins, events, and who may do what.
+//! resolving, pins, pushes, and who may do what.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions: a helper that cannot go on ends its test
 
@@ -12,7 +12,7 @@ use controller::registry::{
     Options,
     auth::{Access, Action, Authorizer, Credentials, Identity, Open, Verdict},
 };
-use registry_support::{INDEX, MANIFEST, header, options, refused, rig, rig_at, rig_with, sha256};
+use registry_support::{INDEX, MANIFEST, header, image, options, refused, rig, rig_at, rig_with, sha256};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -99,16 +99,56 @@ async fn what_a_pin_keeps_cannot_be_deleted_until_it_ends() {
 }
 
 #[tokio::test]
-async fn every_push_is_announced_once_it_is_durable() {
+async fn tags_that_are_made_or_moved_are_remembered_until_they_are_dealt_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig_at(folder.path(), options(), Arc::new(Open)).await;
+    let mut pushed = rig.registry.pushed();
+    let (first, text) = rig.push_image("a", "1", b"layer").await;
+    pushed.changed().await.unwrap();
+    // A client that did not hear the answer sends it again; one without a tag moves none.
+    for reference in ["1", first.to_string().as_str()] {
+        assert_eq!(rig.put_manifest("a", reference, MANIFEST, &text).await.status(), StatusCode::CREATED);
+    }
+    let (second, _) = rig.push_image("a", "1", b"another layer").await;
+    let back = format!("{first}?tag=1&tag=2");
+    assert_eq!(rig.put_manifest("a", &back, MANIFEST, &text).await.status(), StatusCode::CREATED);
+    rig.push_image("b", "1", b"layer").await;
+
+    let pushes = rig.registry.pushes_after(0, 100).await.unwrap();
+    let shown: Vec<_> = pushes
+        .iter()
+        .map(|push| (push.repository.as_str(), push.tag.as_str(), &push.digest, push.by.as_str()))
+        .collect();
+    let wanted = [
+        ("a", "1", &first, "anonymous"),
+        ("a", "1", &second, "anonymous"),
+        ("a", "1", &first, "anonymous"),
+        ("a", "2", &first, "anonymous"),
+        ("b", "1", &first, "anonymous"),
+    ];
+    assert_eq!(shown, wanted);
+    assert!(pushes.iter().all(|push| push.media_type == MANIFEST));
+    assert_eq!(pushes[2].id, pushes[3].id, "these tags were set together");
+    assert!(pushes[0].id != pushes[2].id && pushes[3].id != pushes[4].id);
+
+    drop(rig);
+    let rig = rig_at(folder.path(), options(), Arc::new(Open)).await;
+    let page = rig.registry.pushes_after(pushes[0].seq, 2).await.unwrap();
+    assert_eq!(page, pushes[1..3], "a restart forgets nothing");
+    assert_eq!(rig.registry.forget_pushes(pushes[2].seq).await.unwrap(), 3);
+    assert_eq!(rig.registry.pushes_after(0, 100).await.unwrap(), pushes[3..]);
+    assert_eq!(rig.registry.forget_pushes(pushes[4].seq).await.unwrap(), 2);
+    rig.push_image("c", "1", b"layer").await;
+    let later = rig.registry.pushes_after(0, 100).await.unwrap();
+    assert!(later[0].seq > pushes[4].seq, "a number is never used again");
+}
+
+#[tokio::test]
+async fn a_refused_push_is_not_remembered() {
     let rig = rig().await;
-    let mut pushes = rig.registry.subscribe();
-    let (digest, text) = rig.push_image("a", "1", b"layer").await;
-    let pushed = pushes.recv().await.unwrap();
-    assert_eq!((pushed.digest, pushed.size), (digest, text.len() as u64));
-    assert_eq!(pushed.repository.as_str(), "a");
-    assert_eq!(pushed.tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1"]);
-    assert_eq!(pushed.by, Identity("anonymous".to_owned()));
-    assert!(pushes.try_recv().is_err(), "blobs are not announced");
+    let missing = image(&sha256(b"nowhere"), &[], None).to_string();
+    assert_eq!(rig.put_manifest("a", "1", MANIFEST, &missing).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(rig.registry.pushes_after(0, 100).await.unwrap(), []);
 }
 
 /// Knows `ci` (may push below `os/`) and `host` (may read); nobody else may do anything but read `public`.

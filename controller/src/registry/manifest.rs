@@ -18,7 +18,6 @@ use super::{
     digest::{Algorithm, Digest},
     document::{Document, Need},
     error::RegistryError,
-    event::Pushed,
     index::{ManifestRow, NewManifest, Removed, Stored},
     name::{Reference, Repository, Tag},
     upload,
@@ -92,10 +91,10 @@ async fn put(call: &Call, repository: Repository, reference: Reference) -> Resul
     call.give_back(body);
     let bytes = received?.ok_or(RegistryError::ManifestTooLarge { limit })?;
 
-    let scratch = uuid::Uuid::new_v4().to_string();
-    let push = Push { repository, wanted, tags, content_type, bytes, by, scratch };
-    let pushed = call.registry().blocking(move |registry| store(registry, push)).await?;
-    Ok(answer_pushed(&pushed))
+    let id = uuid::Uuid::now_v7().to_string();
+    let push = Push { repository, wanted, tags, content_type, bytes, by, id };
+    let done = call.registry().blocking(move |registry| store(registry, push)).await?;
+    Ok(answer_pushed(&done))
 }
 
 fn tag_parameters(call: &Call) -> Result<Vec<Tag>, RegistryError> {
@@ -113,11 +112,14 @@ struct Push {
     content_type: Option<String>,
     bytes: Vec<u8>,
     by: Identity,
-    scratch: String,
+    /// Unlike that of any other push.
+    id: String,
 }
 
 struct Done {
-    pushed: Pushed,
+    repository: Repository,
+    digest: Digest,
+    tags: Vec<Tag>,
     subject: Option<Digest>,
 }
 
@@ -135,7 +137,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         return Err(RegistryError::ReferenceMissing { repository: push.repository, digest });
     }
     let _held = registry.locks.hold(&digest);
-    registry.store.put_small(&push.scratch, &digest, &push.bytes)?;
+    registry.store.put_small(&push.id, &digest, &push.bytes)?;
 
     let size = push.bytes.len() as u64;
     let at = registry.now();
@@ -153,6 +155,8 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         },
         needs,
         tags: push.tags.clone(),
+        id: push.id,
+        by: push.by.0,
         at,
     };
     match registry.index.put_manifest(&manifest)? {
@@ -160,18 +164,10 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             Err(RegistryError::ReferenceMissing { repository: push.repository, digest })
         }
         Stored::Yes => {
-            let pushed = Pushed {
-                repository: push.repository,
-                digest,
-                media_type: document.media_type,
-                size,
-                tags: push.tags,
-                by: push.by,
-                at,
-            };
-            // Nobody listening is no fault.
-            drop(registry.pushes.send(pushed.clone()));
-            Ok(Done { pushed, subject: document.subject })
+            if !push.tags.is_empty() {
+                registry.pushed.send_replace(());
+            }
+            Ok(Done { repository: push.repository, digest, tags: push.tags, subject: document.subject })
         }
     }
 }
@@ -199,7 +195,7 @@ fn check_pieces(
 }
 
 fn answer_pushed(done: &Done) -> Response {
-    let Pushed { repository, digest, tags, .. } = &done.pushed;
+    let Done { repository, digest, tags, .. } = done;
     let headers = [
         (header::LOCATION, format!("/v2/{repository}/manifests/{digest}")),
         (CONTENT_DIGEST, digest.to_string()),

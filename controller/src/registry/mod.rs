@@ -16,7 +16,7 @@
 use std::{path::Path, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
 pub mod auth;
 mod blob;
@@ -25,7 +25,6 @@ mod catalog;
 pub mod digest;
 pub mod document;
 pub mod error;
-pub mod event;
 mod gc;
 pub mod index;
 mod locks;
@@ -48,9 +47,9 @@ mod verify;
 use auth::Authorizer;
 use digest::Digest;
 use error::RegistryError;
-use event::Pushed;
 pub use gc::{Collection, Rule};
 use index::{Index, Pin, Usage, sqlite::SqliteIndex};
+pub use index::{PUSHES_KEPT, Push};
 use name::{Reference, Repository};
 pub use options::Options;
 use store::Store;
@@ -67,7 +66,7 @@ pub struct Registry {
     uploads: Sessions,
     locks: locks::DigestLocks,
     collector: gc::Collector,
-    pushes: broadcast::Sender<Pushed>,
+    pushed: watch::Sender<()>,
     options: Options,
 }
 
@@ -84,14 +83,13 @@ impl Registry {
         let store = Arc::new(Store::open(dir, options.reserve)?);
         let index = Arc::new(SqliteIndex::open(&index)?);
         upload::sweep_orphans(&store, index.as_ref())?;
-        let (pushes, _) = broadcast::channel(event::BACKLOG);
         Ok(Arc::new(Self {
             store,
             index,
             uploads: Sessions::default(),
             locks: locks::DigestLocks::default(),
             collector: gc::Collector::default(),
-            pushes,
+            pushed: watch::Sender::new(()),
             options,
         }))
     }
@@ -102,9 +100,20 @@ impl Registry {
         serve::router(Arc::clone(self), authorizer)
     }
 
-    /// Every push from now on.
-    pub fn subscribe(&self) -> broadcast::Receiver<Pushed> {
-        self.pushes.subscribe()
+    /// Changes whenever tags were pushed; [`Self::pushes_after`] says which.
+    pub fn pushed(&self) -> watch::Receiver<()> {
+        self.pushed.subscribe()
+    }
+
+    /// Tags that were made or moved after a number, oldest first, at most `limit`. They are remembered from the
+    /// transaction that did it until [`Self::forget_pushes`]; beyond [`PUSHES_KEPT`] the oldest are forgotten.
+    pub async fn pushes_after(self: &Arc<Self>, seq: i64, limit: usize) -> Result<Vec<Push>, RegistryError> {
+        self.blocking(move |registry| Ok(registry.index.pushes_after(seq, limit)?)).await
+    }
+
+    /// Forgets pushes that are dealt with, up to a number; how many there were.
+    pub async fn forget_pushes(self: &Arc<Self>, up_to: i64) -> Result<usize, RegistryError> {
+        self.blocking(move |registry| Ok(registry.index.forget_pushes(up_to)?)).await
     }
 
     /// Reads what `repository` has under a tag or digest; none when it has nothing there.

@@ -16,10 +16,12 @@ use super::{
 
 mod error;
 mod garbage;
+mod pushes;
 pub mod sqlite;
 
 pub use error::IndexError;
 pub use garbage::{Cursor, Dated, Garbage, Swept, Usage};
+pub use pushes::{PUSHES_KEPT, Push, Pushes};
 
 /// A manifest as the index knows it; its bytes are a blob of the same digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,10 @@ pub struct NewManifest {
     pub needs: Vec<(Digest, Need)>,
     /// Tags that point to it from now on.
     pub tags: Vec<Tag>,
+    /// This push; no other has it.
+    pub id: String,
+    /// Who pushes, in the words of the server.
+    pub by: String,
     /// When.
     pub at: Timestamp,
 }
@@ -110,7 +116,7 @@ pub enum Removed {
 pub const ANNOTATIONS_BUDGET: usize = 1024 * 1024;
 
 /// The registry's memory.
-pub trait Index: Garbage + Send + Sync + 'static {
+pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     /// Whether the file answers.
     fn check(&self) -> Result<(), IndexError>;
 

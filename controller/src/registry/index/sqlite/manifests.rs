@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, repository_id};
+use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, pushes, repository_id};
 use crate::registry::{
     digest::Digest,
     document::Need,
@@ -53,6 +53,9 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
          ON CONFLICT (repository, name) DO UPDATE SET digest = excluded.digest, moved_at = excluded.moved_at",
     )?;
     for name in &manifest.tags {
+        if !pushes::points_to(connection, id, name, &digest)? {
+            pushes::note(connection, manifest, name, &digest)?;
+        }
         tag.execute(params![id, name.as_str(), digest, at])?;
     }
     Ok(Stored::Yes)

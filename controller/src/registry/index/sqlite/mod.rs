@@ -1,6 +1,6 @@
 //! The index in one SQLite file: write-ahead log, one writer, a few readers, every commit synced.
 //!
-//! [`open`](SqliteIndex::open) migrates; the statements are in `blobs`, `manifests`, `lists` and `pins`, one file per
+//! [`open`](SqliteIndex::open) migrates; the statements are in `blobs`, `manifests`, `lists`, `pins` and `pushes`, one file per
 //! noun. Nothing here knows of HTTP or of the files that the digests name.
 
 use std::{
@@ -27,9 +27,11 @@ mod garbage;
 mod lists;
 mod manifests;
 mod pins;
+mod pushes;
 
 /// Every schema change there ever was, in order; the file's `user_version` counts those it has.
-const MIGRATIONS: &[&str] = &[include_str!("0001_index.sql"), include_str!("0002_garbage.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("0001_index.sql"), include_str!("0002_garbage.sql"), include_str!("0003_pushes.sql")];
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections for reading; more only help when there are more cores.

@@ -8,7 +8,7 @@ use super::*;
 use crate::registry::{
     digest::Algorithm,
     document::Need,
-    index::{Page, UploadRow},
+    index::{PUSHES_KEPT, Page, Pushes as _, UploadRow},
 };
 
 fn open(folder: &tempfile::TempDir) -> SqliteIndex {
@@ -44,6 +44,8 @@ fn manifest(place: usize, name: usize, needs: Vec<(Digest, Need)>, tags: Vec<Tag
         },
         needs,
         tags,
+        id: format!("push of {name}"),
+        by: "ci".to_owned(),
         at: at(1),
     }
 }
@@ -131,6 +133,22 @@ fn a_page_of_referrers_ends_when_its_annotations_are_too_much() {
         after = page.items.last().unwrap().digest.to_string();
     }
     assert_eq!((found, pages), (6, 3));
+}
+
+#[test]
+fn pushes_that_nobody_deals_with_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(&folder);
+    let push = |name: usize| index.put_manifest(&manifest(1, name, vec![], vec![tag(1)])).unwrap();
+    push(1);
+    let many = PUSHES_KEPT + 1000;
+    let skip = format!("UPDATE sqlite_sequence SET seq = {} WHERE name = 'push'", many - 2);
+    lock(&index.writer).execute(&skip, []).unwrap();
+    push(2);
+    assert_eq!(index.pushes_after(0, 10).unwrap().len(), 2);
+    push(3);
+    let left: Vec<i64> = index.pushes_after(0, 10).unwrap().iter().map(|push| push.seq).collect();
+    assert_eq!(left, [many - 1, many], "the oldest is gone");
 }
 
 #[derive(Debug, Clone)]
