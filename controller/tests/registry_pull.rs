@@ -8,11 +8,10 @@ mod registry_support;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use controller::registry::{
-    Options,
-    auth::{Access, Action, Authorizer, Credentials, Identity, Open, Verdict},
+use controller::registry::auth::{Access, Action, Authorizer, Credentials, Identity, Open, Verdict};
+use registry_support::{
+    INDEX, MANIFEST, header, image, options, refused, rig, rig_at, rig_with, rig_with_realm, sha256,
 };
-use registry_support::{INDEX, MANIFEST, header, image, options, refused, rig, rig_at, rig_with, sha256};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -223,10 +222,12 @@ async fn a_mount_needs_the_right_to_read_where_it_is_from() {
 
 #[tokio::test]
 async fn with_a_realm_clients_buy_tokens_that_are_worth_their_credentials() {
-    let settings = Options { realm: Some("https://slipway.example:8443/".to_owned()), ..options() };
-    let rig = rig_with(settings, Arc::new(Site)).await;
-    let challenge = header(&rig.get("/v2/").await, "www-authenticate");
-    assert_eq!(challenge, "Bearer realm=\"https://slipway.example:8443/v2/token\",service=\"registry\"");
+    let rig = rig_with_realm(Arc::new(Site)).await;
+    let response = rig.get("/v2/").await;
+    assert_eq!(response.headers().get_all("www-authenticate").iter().count(), 1, "one challenge, not two");
+    let challenge = header(&response, "www-authenticate");
+    let endpoint = format!("http://{}/v2/token", rig.address);
+    assert_eq!(challenge, format!("Bearer realm=\"{endpoint}\",service=\"registry\""));
     let challenge = header(&rig.send(Method::POST, "/v2/os/x/blobs/uploads/").await, "www-authenticate");
     assert!(challenge.ends_with(",scope=\"repository:os/x:pull,push\""), "{challenge}");
 
@@ -255,4 +256,11 @@ async fn with_a_realm_clients_buy_tokens_that_are_worth_their_credentials() {
     refused(read("os/x").send().await.unwrap(), 401, "UNAUTHORIZED").await;
     let forged = rig.request(Method::GET, "/v2/public/tags/list").bearer_auth("0".repeat(64));
     refused(forged.send().await.unwrap(), 401, "UNAUTHORIZED").await;
+    let ended =
+        rig.request(Method::GET, "/v2/public/tags/list").bearer_auth(format!("slr.{}", "0".repeat(64)));
+    let ended = ended.send().await.unwrap();
+    assert!(header(&ended, "www-authenticate").starts_with("Bearer "), "where to buy another");
+    refused(ended, 401, "UNAUTHORIZED").await;
+    let basic = rig.request(Method::POST, "/v2/os/x/blobs/uploads/").basic_auth("ci", Some("s3cret"));
+    assert_eq!(basic.send().await.unwrap().status(), StatusCode::ACCEPTED, "Basic is taken unasked");
 }

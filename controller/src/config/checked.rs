@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use glob::Pattern;
 use url::{Host, Url};
 
 use super::fragment::Fragment;
@@ -70,6 +71,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Prefix>,
     /// What outgoing requests may reach besides ordinary addresses.
     pub allow_outgoing: Vec<Prefix>,
+    /// Repositories of the registry that anybody may pull.
+    pub registry_anonymous_pull: Vec<Pattern>,
     /// What the registry need not keep.
     pub registry_retention: Vec<Retention>,
     /// Logging.
@@ -141,6 +144,8 @@ impl Config {
         }
         let trusted_proxies = faults.prefixes("trusted_proxies", merged.trusted_proxies);
         let allow_outgoing = faults.prefixes("allow_outgoing", merged.allow_outgoing);
+        let registry_anonymous_pull =
+            faults.patterns("registry_anonymous_pull", merged.registry_anonymous_pull);
         let rules = merged.registry_retention.unwrap_or_default();
         let registry_retention =
             rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
@@ -162,6 +167,7 @@ impl Config {
             deadlines: Deadlines::default().settle("", &given, &std::collections::BTreeMap::new()),
             trusted_proxies,
             allow_outgoing,
+            registry_anonymous_pull,
             registry_retention,
             logging: Logging { format, filter },
         })
@@ -281,6 +287,19 @@ impl Faults {
         }
     }
 
+    fn patterns(&mut self, field: &str, given: Option<Vec<String>>) -> Vec<Pattern> {
+        let mut parsed = Vec::new();
+        for text in given.unwrap_or_default() {
+            match Pattern::new(&text) {
+                Ok(pattern) if !text.is_empty() => parsed.push(pattern),
+                _ => self.add(format!(
+                    "{field} holds {text:?}; give the name of a repository or a pattern, such as images/*"
+                )),
+            }
+        }
+        parsed
+    }
+
     fn prefixes(&mut self, field: &str, given: Option<Vec<String>>) -> Vec<Prefix> {
         let mut parsed = Vec::new();
         for text in given.unwrap_or_default() {
@@ -322,6 +341,7 @@ mod tests {
             heartbeat_seconds: Some(600),
             deadlines: Some([("lunch".into(), "1h".into()), ("booting".into(), "soon".into())].into()),
             trusted_proxies: Some(vec!["10.0.0.0/33".into()]),
+            registry_anonymous_pull: Some(vec!["images/*".into(), "[".into()]),
             log_format: text("xml"),
             log_filter: text("a=b=c"),
             ..Fragment::default()

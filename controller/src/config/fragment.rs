@@ -43,6 +43,8 @@ pub struct Fragment {
     pub trusted_proxies: Option<Vec<String>>,
     /// Prefixes that callbacks and payload URLs may reach although they are link-local or metadata addresses.
     pub allow_outgoing: Option<Vec<String>>,
+    /// Repositories of the registry that anybody may pull, such as `images/*`; `*` stands for anything. Default: none.
+    pub registry_anonymous_pull: Option<Vec<String>>,
     /// What the registry need not keep. Default: it keeps every tag and manifest.
     pub registry_retention: Option<Vec<Written>>,
     /// `text` or `json`. Default `text`.
@@ -155,6 +157,7 @@ impl Fragment {
             deadlines: None,
             trusted_proxies: list("trusted_proxies"),
             allow_outgoing: list("allow_outgoing"),
+            registry_anonymous_pull: list("registry_anonymous_pull"),
             registry_retention: None,
             log_format: text("log_format"),
             log_filter: text("log_filter"),
@@ -178,6 +181,7 @@ impl Fragment {
             deadlines: self.deadlines.or(lower.deadlines),
             trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),
             allow_outgoing: self.allow_outgoing.or(lower.allow_outgoing),
+            registry_anonymous_pull: self.registry_anonymous_pull.or(lower.registry_anonymous_pull),
             registry_retention: self.registry_retention.or(lower.registry_retention),
             log_format: self.log_format.or(lower.log_format),
             log_filter: self.log_filter.or(lower.log_filter),

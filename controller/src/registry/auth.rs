@@ -4,16 +4,21 @@
 //! Authorization header ─▶ Credentials ─▶ (token of ours? the credentials it was made from) ─▶ Authorizer ─▶ Verdict
 //! ```
 //! Not here: users, roles, passwords. Basic is challenged for by default; with a realm set, Bearer is, and
-//! [`Tokens`](super::token::Tokens) serves the token endpoint that such clients then call.
+//! [`Tokens`](super::token::Tokens) serves the token endpoint that such clients then call. Never both: Docker's client,
+//! told of both, fails for want of a login where it would have been let in without one. Basic is taken unasked.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::{error::RegistryError, name::Repository, token::Tokens};
+use super::{
+    error::RegistryError,
+    name::Repository,
+    token::{self, Tokens},
+};
 
 /// The name of this service in challenges.
 const SERVICE: &str = "registry";
@@ -42,6 +47,16 @@ impl Credentials {
             .and_then(|value| value.to_str().ok())
             .and_then(Self::parse)
             .unwrap_or(Self::Anonymous)
+    }
+
+    /// Whether somebody who guesses could have sent this header. A token of the registry's own is none: it cannot be
+    /// guessed, and one that has ended, by its time or by a restart, is what honest clients show.
+    pub fn may_be_guessed(headers: &HeaderMap) -> bool {
+        match Self::from_headers(headers) {
+            Self::Anonymous => false,
+            Self::Basic { .. } => true,
+            Self::Bearer(text) => !token::is_ours(&text),
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -152,13 +167,46 @@ impl Authorizer for Open {
 /// The authorizer with the tokens that stand for credentials.
 pub(super) struct Gate {
     authorizer: Arc<dyn Authorizer>,
-    pub(super) tokens: Tokens,
-    realm: Option<String>,
+    tokens: Tokens,
+    realm: Option<Realm>,
+}
+
+/// Where clients buy tokens: at the name by which they called, when it is one of ours, because there they reach us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realm {
+    /// Public base URL, such as `https://slipway.example:8443`.
+    pub base: String,
+    /// Names and addresses of this server, without ports.
+    pub names: Vec<String>,
+}
+
+impl Realm {
+    /// The base URL for who sent this `Host` header.
+    fn of(&self, host: Option<&str>) -> String {
+        let base = self.base.trim_end_matches('/');
+        let scheme = base.split_once("://").map_or("https", |(scheme, _)| scheme);
+        match host {
+            Some(host) if self.names.iter().any(|name| name.eq_ignore_ascii_case(bare(host))) => {
+                format!("{scheme}://{host}")
+            }
+            _ => base.to_owned(),
+        }
+    }
+}
+
+/// A host without its port and brackets; nothing, which is no name, for what is no host.
+fn bare(host: &str) -> &str {
+    let (name, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address, port.strip_prefix(':').unwrap_or(port)),
+        Some(None) => ("", ""),
+        None => host.rsplit_once(':').unwrap_or((host, "")),
+    };
+    if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { "" }
 }
 
 impl Gate {
-    /// `realm` is the public base URL; with it clients are sent to the token endpoint.
-    pub(super) fn new(authorizer: Arc<dyn Authorizer>, realm: Option<String>) -> Self {
+    /// With a realm, clients are sent to the token endpoint.
+    pub(super) fn new(authorizer: Arc<dyn Authorizer>, realm: Option<Realm>) -> Self {
         Self { authorizer, tokens: Tokens::default(), realm }
     }
 
@@ -171,42 +219,44 @@ impl Gate {
         let shown = Credentials::from_headers(headers);
         // Clients that know a token endpoint only learn of it from a 401, also where anonymous reading is allowed.
         if self.realm.is_some() && *access == Access::Enter && matches!(shown, Credentials::Anonymous) {
-            return Err(self.challenge(access));
+            return Err(self.challenge(headers, access));
         }
         let credentials = match &shown {
-            Credentials::Bearer(token) => self.tokens.redeem(token).unwrap_or(shown),
+            Credentials::Bearer(text) if token::is_ours(text) => {
+                self.tokens.redeem(text).ok_or_else(|| self.challenge(headers, access))?
+            }
             _ => shown,
         };
         match self.authorizer.authorize(&credentials, access).await {
             Verdict::Allowed(identity) => Ok(identity),
-            Verdict::Challenge => Err(self.challenge(access)),
+            Verdict::Challenge => Err(self.challenge(headers, access)),
             Verdict::Denied => Err(RegistryError::Denied { scope: access.scope().unwrap_or_default() }),
         }
     }
 
-    /// Checks the credentials shown to the token endpoint and hands them back. They are Basic or none.
-    pub(super) async fn enter(&self, headers: &HeaderMap) -> Result<Credentials, RegistryError> {
+    /// A token for the credentials shown to the token endpoint. They are Basic or none.
+    pub(super) async fn sell(&self, headers: &HeaderMap) -> Result<Zeroizing<String>, RegistryError> {
         let credentials = Credentials::from_headers(headers);
         if matches!(credentials, Credentials::Anonymous) {
-            return Ok(credentials); // worth what an anonymous request is worth, no more
+            return Ok(Zeroizing::new(token::ANONYMOUS.to_owned()));
         }
         match self.authorizer.authorize(&credentials, &Access::Enter).await {
-            Verdict::Allowed(_) => Ok(credentials),
+            Verdict::Allowed(_) => {
+                self.tokens.issue(credentials, Instant::now()).ok_or(RegistryError::NoToken)
+            }
             Verdict::Challenge | Verdict::Denied => {
                 Err(RegistryError::Unauthenticated { challenge: basic() })
             }
         }
     }
 
-    fn challenge(&self, access: &Access) -> RegistryError {
+    fn challenge(&self, headers: &HeaderMap, access: &Access) -> RegistryError {
         let challenge = match &self.realm {
             None => basic(),
-            Some(base) => {
+            Some(realm) => {
+                let base = realm.of(headers.get(header::HOST).and_then(|value| value.to_str().ok()));
                 let scope = access.scope().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
-                format!(
-                    "Bearer realm=\"{}/v2/token\",service=\"{SERVICE}\"{scope}",
-                    base.trim_end_matches('/')
-                )
+                format!("Bearer realm=\"{base}/v2/token\",service=\"{SERVICE}\"{scope}")
             }
         };
         RegistryError::Unauthenticated { challenge }
@@ -237,6 +287,43 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
             assert_eq!(format!("{:?}", Credentials::from_headers(&headers)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn clients_buy_tokens_where_they_reached_us_and_never_elsewhere() {
+        let names = ["slipway.example", "192.0.2.5", "::1"].map(ToOwned::to_owned).to_vec();
+        let realm = Realm { base: "https://10.0.0.5:8443/".to_owned(), names };
+        for (host, wanted) in [
+            (None, "https://10.0.0.5:8443"),
+            (Some("slipway.example"), "https://slipway.example"),
+            (Some("Slipway.example:9443"), "https://Slipway.example:9443"),
+            (Some("192.0.2.5:8443"), "https://192.0.2.5:8443"),
+            (Some("[::1]:8443"), "https://[::1]:8443"),
+            (Some("evil.example:8443"), "https://10.0.0.5:8443"),
+            (Some("slipway.example:8443/x"), "https://10.0.0.5:8443"),
+            (Some("slipway.example@evil.example"), "https://10.0.0.5:8443"),
+            (Some("slipway.example:\",realm=\"x"), "https://10.0.0.5:8443"),
+            (Some("[::1"), "https://10.0.0.5:8443"),
+            (Some("[::1]x"), "https://10.0.0.5:8443"),
+            (Some(""), "https://10.0.0.5:8443"),
+        ] {
+            assert_eq!(realm.of(host), wanted, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_guess_is_no_guess() {
+        for (value, guess) in [
+            (None, false),
+            (Some("Basic YWRtaW46czNjcmV0"), true),
+            (Some("Bearer slipway_00"), true),
+            (Some("Bearer slr.00"), false),
+            (Some("Bearer slr.anonymous"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(value.map(|value| (header::AUTHORIZATION, value.parse().unwrap())));
+            assert_eq!(Credentials::may_be_guessed(&headers), guess, "{value:?}");
         }
     }
 

@@ -36,7 +36,14 @@ struct Held {
 }
 
 impl Call {
-    pub(super) fn new(service: Arc<Service>, parts: Parts, body: Body) -> Self {
+    pub(super) fn new(service: Arc<Service>, mut parts: Parts, body: Body) -> Self {
+        // HTTP/2 says it elsewhere.
+        if !parts.headers.contains_key(header::HOST)
+            && let Some(host) = parts.uri.authority()
+            && let Ok(host) = host.as_str().parse()
+        {
+            parts.headers.insert(header::HOST, host);
+        }
         let held = Held { stream: Some(body.into_data_stream()), begun: false };
         Self { service, parts, body: Mutex::new(held) }
     }

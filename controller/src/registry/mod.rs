@@ -44,7 +44,7 @@ mod token;
 mod upload;
 mod verify;
 
-use auth::Authorizer;
+use auth::{Authorizer, Realm};
 use digest::Digest;
 use error::RegistryError;
 pub use gc::{Collection, Rule};
@@ -96,8 +96,11 @@ impl Registry {
 
     /// Its HTTP side: `/v2` and everything below. The embedding server must not limit or buffer bodies, nor bound the
     /// whole time of a request.
-    pub fn router(self: &Arc<Self>, authorizer: Arc<dyn Authorizer>) -> axum::Router {
-        serve::router(Arc::clone(self), authorizer)
+    ///
+    /// With a realm, clients are challenged for Bearer tokens from its `/v2/token`, and anonymous pulls work beside
+    /// authenticated pushes for every client; without it, for Basic.
+    pub fn router(self: &Arc<Self>, authorizer: Arc<dyn Authorizer>, realm: Option<Realm>) -> axum::Router {
+        serve::router(Arc::clone(self), authorizer, realm)
     }
 
     /// Changes whenever tags were pushed; [`Self::pushes_after`] says which.

@@ -13,9 +13,6 @@ pub struct Options {
     pub reserve: u64,
     /// How long a request body may send nothing before it is given up. Never a limit on the whole upload.
     pub body_idle: Duration,
-    /// Public base URL, such as `https://slipway.example:8443`. With it, clients are challenged for Bearer tokens from
-    /// `<base>/v2/token`, and anonymous pulls work beside authenticated pushes for every client; without it, for Basic.
-    pub realm: Option<String>,
     /// How old an unfinished upload may get before [`Registry::expire_uploads`](super::Registry::expire_uploads)
     /// removes it.
     pub upload_lifetime: Duration,
@@ -35,7 +32,6 @@ impl Default for Options {
         Self {
             reserve: 256 * 1024 * 1024,
             body_idle: Duration::from_secs(60),
-            realm: None,
             upload_lifetime: Duration::from_secs(24 * 3600),
             lease: Duration::from_secs(6 * 3600),
             grace: Duration::from_secs(3600),

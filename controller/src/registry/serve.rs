@@ -2,7 +2,7 @@
 //!
 //! Requests that change something run as a task of their own, so that a client that goes away cannot stop them halfway.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{
     Registry,
-    auth::{Access, Authorizer, Gate},
+    auth::{Access, Authorizer, Gate, Realm},
     blob,
     call::{Call, Service},
     catalog,
@@ -37,8 +37,12 @@ const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-pub(super) fn router(registry: Arc<Registry>, authorizer: Arc<dyn Authorizer>) -> Router {
-    let gate = Gate::new(authorizer, registry.options.realm.clone());
+pub(super) fn router(
+    registry: Arc<Registry>,
+    authorizer: Arc<dyn Authorizer>,
+    realm: Option<Realm>,
+) -> Router {
+    let gate = Gate::new(authorizer, realm);
     let service = Arc::new(Service { registry, gate });
     Router::new()
         .route("/v2", any(serve))
@@ -108,8 +112,7 @@ async fn token(call: &Call) -> Result<Response, RegistryError> {
     if *call.method() != Method::GET {
         return Err(call.method_error("GET"));
     }
-    let credentials = call.service.gate.enter(call.headers()).await?;
-    let token = call.service.gate.tokens.issue(credentials, Instant::now()).ok_or(RegistryError::NoToken)?;
+    let token = call.service.gate.sell(call.headers()).await?;
     let body = json!({
         "token": token.as_str(),
         "access_token": token.as_str(),

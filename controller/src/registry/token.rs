@@ -2,7 +2,8 @@
 //!
 //! A token is a random number that stands for the credentials it was bought with, and nothing else: at every use the
 //! authorizer is asked about those credentials, so one that is revoked is dead at once, whatever tokens it bought.
-//! Tokens live in memory; after a restart clients buy new ones by themselves.
+//! Tokens live in memory; after a restart clients buy new ones by themselves. Whoever shows no credentials gets a token
+//! that is always the same and is kept nowhere, so that strangers cannot crowd out the tokens of others.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,6 +21,15 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(300);
 const LIMIT: usize = 8192;
 /// Random bytes in a token.
 const ENTROPY: usize = 32;
+/// What every token begins with, so that ours are told from the authorizer's.
+const PREFIX: &str = "slr.";
+/// The token of whoever has shown no credentials: worth what an anonymous request is worth, no more.
+pub(super) const ANONYMOUS: &str = "slr.anonymous";
+
+/// Whether a text has the form of our tokens, live or not.
+pub(super) fn is_ours(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
 
 /// The tokens that live now, by their SHA-256, so that looking one up does not leak it by time.
 #[derive(Default)]
@@ -38,7 +48,7 @@ impl Tokens {
     pub(super) fn issue(&self, credentials: Credentials, now: Instant) -> Option<Zeroizing<String>> {
         let mut random = Zeroizing::new([0_u8; ENTROPY]);
         getrandom::fill(&mut *random).ok()?;
-        let token = Zeroizing::new(hex::encode(*random));
+        let token = Zeroizing::new(format!("{PREFIX}{}", hex::encode(*random)));
         let key = Digest::of(Algorithm::Sha256, token.as_bytes());
         let ends = now + LIFETIME;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +70,9 @@ impl Tokens {
     }
 
     fn redeem_at(&self, token: &str, now: Instant) -> Option<Credentials> {
+        if token == ANONYMOUS {
+            return Some(Credentials::Anonymous);
+        }
         let key = Digest::of(Algorithm::Sha256, token.as_bytes());
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.grants.get(&key).filter(|(_, ends)| *ends > now).map(|(credentials, _)| credentials.clone())
@@ -89,6 +102,8 @@ mod tests {
         assert_eq!(user(tokens.redeem_at(&token, now)), Some("a".to_owned()));
         assert_eq!(user(tokens.redeem_at(&token, now + LIFETIME)), None);
         assert_eq!(user(tokens.redeem_at("0", now)), None);
+        assert!(is_ours(&token) && is_ours(ANONYMOUS));
+        assert!(matches!(tokens.redeem_at(ANONYMOUS, now), Some(Credentials::Anonymous)));
     }
 
     #[test]

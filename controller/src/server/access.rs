@@ -3,11 +3,13 @@
 //! ```text
 //! viewer: pull · operator: pull, push · admin: everything · a token's scopes add to its role
 //! host:   pull, and only the repositories its job names, while the job is not released
+//! nobody: pull, and only what the site has opened to everyone; so may all the others
 //! ```
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use glob::Pattern;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{ApiToken, RegistryScope, Role};
@@ -18,12 +20,14 @@ use crate::workflow::Workflow;
 /// The registry's authorizer.
 pub struct RegistryAccess {
     workflow: Arc<Workflow>,
+    /// Repositories that anybody may pull.
+    public: Vec<Pattern>,
 }
 
 impl RegistryAccess {
-    /// Asks the workflow's store about people and the workflow about hosts.
-    pub fn new(workflow: Arc<Workflow>) -> Self {
-        Self { workflow }
+    /// Asks the workflow's store about people and the workflow about hosts. `public` may be pulled by anybody.
+    pub fn new(workflow: Arc<Workflow>, public: Vec<Pattern>) -> Self {
+        Self { workflow, public }
     }
 
     async fn person(&self, secret: &str) -> Option<ApiToken> {
@@ -44,7 +48,7 @@ impl RegistryAccess {
 impl Authorizer for RegistryAccess {
     async fn authorize(&self, credentials: &Credentials, access: &Access) -> Verdict {
         let secret = match credentials {
-            Credentials::Anonymous => return Verdict::Challenge,
+            Credentials::Anonymous => return anybody_may(&self.public, access),
             // podman and oras want a user name; whom a token belongs to is the token's to say.
             Credentials::Basic { password, .. } => password,
             Credentials::Bearer(token) => token,
@@ -53,12 +57,26 @@ impl Authorizer for RegistryAccess {
             return person_may(&token, access);
         }
         match self.workflow.session(secret).await {
-            Ok(session) => {
-                host_may(access, session.job.id.as_str(), |repository| session.may_pull(repository))
-            }
+            Ok(session) => host_may(access, session.job.id.as_str(), |repository| {
+                session.may_pull(repository) || is_public(&self.public, repository)
+            }),
             Err(_) => Verdict::Challenge,
         }
     }
+}
+
+fn is_public(public: &[Pattern], repository: &str) -> bool {
+    public.iter().any(|pattern| pattern.matches(repository))
+}
+
+/// What is allowed without credentials. The catalog is not: it names what is not public too.
+fn anybody_may(public: &[Pattern], access: &Access) -> Verdict {
+    let allowed = match access {
+        Access::Enter => !public.is_empty(),
+        Access::Repository { repository, action: Action::Pull } => is_public(public, repository.as_str()),
+        Access::Repository { .. } | Access::Catalog => false,
+    };
+    if allowed { Verdict::Allowed(Identity("anonymous".to_owned())) } else { Verdict::Challenge }
 }
 
 fn person_may(token: &ApiToken, access: &Access) -> Verdict {
@@ -147,6 +165,26 @@ mod tests {
         assert!(allowed(&person_may(&token, &on("team", Action::Push))));
         assert!(!allowed(&person_may(&token, &on("teamwork", Action::Push))));
         assert!(!allowed(&person_may(&token, &on("team/app", Action::Delete))));
+    }
+
+    #[test]
+    fn nobody_pulls_what_is_public_and_does_nothing_else() {
+        let public = ["images/*", "tools"].map(|text| Pattern::new(text).unwrap());
+        let table = [
+            (Access::Enter, true),
+            (Access::Catalog, false),
+            (on("images/debian", Action::Pull), true),
+            (on("images/ci/debian", Action::Pull), true),
+            (on("images", Action::Pull), false),
+            (on("tools", Action::Pull), true),
+            (on("tools/x", Action::Pull), false),
+            (on("images/debian", Action::Push), false),
+            (on("images/debian", Action::Delete), false),
+        ];
+        for (access, wanted) in table {
+            assert_eq!(allowed(&anybody_may(&public, &access)), wanted, "{access:?}");
+            assert_eq!(anybody_may(&[], &access), Verdict::Challenge, "{access:?}");
+        }
     }
 
     #[test]

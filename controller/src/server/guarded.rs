@@ -20,7 +20,7 @@ pub fn guarded(routes: Router, guard: Arc<Guard>) -> Router {
 
 async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     // Clients ask without credentials first, to be told which kind is wanted. That is no guess.
-    if matches!(Credentials::from_headers(request.headers()), Credentials::Anonymous) {
+    if !Credentials::may_be_guessed(request.headers()) {
         return next.run(request).await;
     }
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());

@@ -394,10 +394,13 @@ fn router(
         Arc::new(checks::RegistryCheck(Arc::clone(&upkeep.registry))),
         Arc::new(checks::MediaCheck(Arc::clone(shelf))),
     ];
-    let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow)));
+    let public = config.registry_anonymous_pull.clone();
+    let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow), public));
     let guard = Arc::new(Guard::default());
     let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let images = guarded::guarded(upkeep.registry.router(access), Arc::clone(&guard));
+    let realm = registry::auth::Realm { base: api_url.to_owned(), names: config.api_names.clone() };
+    let images = upkeep.registry.router(access, Some(realm));
+    let images = guarded::guarded(images, Arc::clone(&guard));
     let rules = bmc_rules(config)?;
     let store = Arc::<Upkeep>::clone(upkeep);
     let api = crate::api::router(Arc::clone(workflow), rules, site, room, store, guard);

@@ -33,10 +33,11 @@ const MARKS: &[Mark] = &[
     ("bearer ", 8, is_secret_char),
     ("Basic ", 8, is_secret_char),
     ("basic ", 8, is_secret_char),
-    // People's tokens, hosts' tokens, and names of media.
+    // People's tokens, hosts' tokens, the registry's, and names of media.
     ("slipway_", 32, is_hex),
     ("slb.", 36, is_secret_char),
     ("sls.", 36, is_secret_char),
+    ("slr.", 36, is_secret_char),
     ("/m/", 26, is_base32),
 ];
 /// What stands in their place.

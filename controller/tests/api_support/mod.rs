@@ -137,14 +137,20 @@ impl World {
 
     /// A site with these machines in its rack; none is added to the controller yet.
     pub async fn with(machines: Vec<MachineConfig>) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), None, RackConfig { machines, ..RackConfig::default() }).await
+        let rack = RackConfig { machines, ..RackConfig::default() };
+        Self::at(tempfile::tempdir().unwrap(), None, rack, Fragment::default()).await
+    }
+
+    /// A site without machines that is configured so; what `more` leaves open is as everywhere here.
+    pub async fn configured(more: Fragment) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), None, RackConfig::default(), more).await
     }
 
     /// A site of one machine, `S1`, whose BMC speaks TLS with a certificate of its own.
     pub async fn secure() -> Self {
         let machines = vec![MachineConfig { serial: "S1".into(), ..MachineConfig::sim("s1") }];
         let rack = RackConfig { tls: true, machines, ..RackConfig::default() };
-        Self::at(tempfile::tempdir().unwrap(), None, rack).await
+        Self::at(tempfile::tempdir().unwrap(), None, rack, Fragment::default()).await
     }
 
     /// A site of one machine whose state folder is a filesystem of `bytes`; none where that may not be mounted, see
@@ -154,13 +160,13 @@ impl World {
         let mount = Mount::new(state.path(), bytes)?;
         let machine = MachineConfig { serial: "S1".into(), ..MachineConfig::sim("s1") };
         let rack = RackConfig { machines: vec![machine], ..RackConfig::default() };
-        Some(Self::at(state, Some(mount), rack).await)
+        Some(Self::at(state, Some(mount), rack, Fragment::default()).await)
     }
 
-    async fn at(state: tempfile::TempDir, mount: Option<Mount>, rack: RackConfig) -> Self {
+    async fn at(state: tempfile::TempDir, mount: Option<Mount>, rack: RackConfig, more: Fragment) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let disc = tempfile::tempdir().unwrap();
-        let config = Config::check(Fragment {
+        let usual = Fragment {
             state_dir: Some(state.path().into()),
             api_listen: Some("127.0.0.1:0".into()),
             media_listen: Some("127.0.0.1:0".into()),
@@ -169,8 +175,8 @@ impl World {
             allow_plain_http_bmcs: Some(true),
             allow_outgoing: Some(vec!["127.0.0.0/8".into()]),
             ..Fragment::default()
-        })
-        .unwrap();
+        };
+        let config = Config::check(more.over(usual)).unwrap();
         let server = Server::start_at(config, Pace::fast()).await.unwrap();
         let player = Arc::new(Player::default());
         let rack = RackConfig { folder: disc.path().join("rack"), ..rack };

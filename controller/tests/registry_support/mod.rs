@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use controller::registry::{
     Options, Registry,
-    auth::{Authorizer, Open},
+    auth::{Authorizer, Open, Realm},
     digest::{Algorithm, Digest},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -47,15 +47,16 @@ pub async fn rig_with(options: Options, authorizer: Arc<dyn Authorizer>) -> Rig 
 
 pub async fn rig_at(folder: &Path, options: Options, authorizer: Arc<dyn Authorizer>) -> Rig {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    rig_on(listener, folder, options, authorizer)
+    rig_on(listener, folder, options, authorizer, None)
 }
 
 /// One that sends its clients to its own token endpoint.
 pub async fn rig_with_realm(authorizer: Arc<dyn Authorizer>) -> Rig {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let realm = Some(format!("http://{}", listener.local_addr().unwrap()));
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let realm = Some(Realm { base, names: Vec::new() });
     let folder = tempfile::tempdir().unwrap();
-    let mut rig = rig_on(listener, folder.path(), Options { realm, ..options() }, authorizer);
+    let mut rig = rig_on(listener, folder.path(), options(), authorizer, realm);
     rig.folder = Some(folder);
     rig
 }
@@ -65,11 +66,12 @@ fn rig_on(
     folder: &Path,
     options: Options,
     authorizer: Arc<dyn Authorizer>,
+    realm: Option<Realm>,
 ) -> Rig {
     drop(rustls::crypto::ring::default_provider().install_default());
     let registry = Registry::open(folder, options).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = registry.router(authorizer);
+    let router = registry.router(authorizer, realm);
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let client =
         reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).no_proxy().build().unwrap();

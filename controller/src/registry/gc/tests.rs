@@ -139,7 +139,7 @@ impl Pair {
     async fn ask(&self, method: Method, path: String, kind: &str, body: Vec<u8>) -> StatusCode {
         let request =
             Request::builder().method(method).uri(path).header("content-type", kind).body(Body::from(body));
-        self.registry.router(Arc::new(Open)).oneshot(request.unwrap()).await.unwrap().status()
+        self.registry.router(Arc::new(Open), None).oneshot(request.unwrap()).await.unwrap().status()
     }
 
     async fn plain(&self, method: Method, path: String) -> StatusCode {
