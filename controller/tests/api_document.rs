@@ -229,6 +229,9 @@ async fn every_answer_is_as_the_document_says() {
     go("DELETE", "/tokens/{id}", &[token.body["id"].as_str().unwrap()], "", None).await;
     go("GET", "/tokens", &[], "", None).await;
     go("GET", "/registry/usage", &[], "", None).await;
+    go("GET", "/registry/mode", &[], "", None).await;
+    go("PUT", "/registry/mode", &[], "", Some(json!({ "read_only": true, "reason": "a tour" }))).await;
+    go("PUT", "/registry/mode", &[], "", Some(json!({ "read_only": false }))).await;
     go("POST", "/registry/verification", &[], "", None).await;
     while go("GET", "/registry/verification", &[], "", None).await.body["running"] == json!(true) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -139,3 +139,62 @@ async fn whoever_guesses_a_token_at_the_registry_is_slowed_down_there_and_at_the
     assert_eq!(world.ask("GET", "/jobs", None).await.status, 429);
     world.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_registry_says_why_to_whoever_pushes_and_pulls_go_on() {
+    let world = World::start(0).await;
+    world.push_debian().await;
+    let ran = world.slipway(&["registry", "read-only"], "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "the registry takes pushes and deletions\n"));
+    let on = ["registry", "read-only", "on", "--reason", "a new disk until 18:00"];
+    let ran = world.slipway(&on, "").await;
+    assert!(ran.code == 0 && ran.out.contains("(by first admin): a new disk until 18:00\n"), "{ran:?}");
+
+    let said = "a new disk until 18:00; pulls go on, push or delete again when that is over [DENIED]";
+    let ran = world.push_debian().await;
+    assert!(ran.code == 1 && ran.err.contains(said), "{ran:?}");
+    let ran = world.slipway(&["registry", "rm", "images/debian:trixie"], "").await;
+    assert!(ran.code == 1 && ran.err.contains(said), "{ran:?}");
+    let ran = world.slipway(&["registry", "gc", "--now"], "").await;
+    assert!(ran.code == 1 && ran.err.contains("nothing is collected"), "{ran:?}");
+    assert_eq!(world.slipway(&["registry", "gc", "--dry-run"], "").await.code, 0);
+    let folder = world.state.path().join("layout");
+    let ran =
+        world.slipway(&["registry", "export", "images/debian:trixie", folder.to_str().unwrap()], "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+
+    let ran = world.slipway(&["registry", "read-only", "off"], "").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "the registry takes pushes and deletions\n"));
+    assert_eq!(world.push_debian().await.code, 0);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_admin_switches_the_registry_and_only_with_a_reason_that_fits() {
+    let world = World::start(0).await;
+    let made = world.slipway(&["token", "create", "ci", "--role", "operator"], "").await;
+    let body = |text: &str| Some(text.as_bytes().to_vec());
+    let on = body(r#"{"read_only": true}"#);
+    let answer = world.ask_as(made.out.trim(), "PUT", "/registry/mode", &[], on.clone()).await;
+    assert_eq!((answer.status, &answer.body["error"]), (403, &Value::from("auth.role")), "{answer:?}");
+    for (bad, said) in [
+        (r#"{"read_only": false, "reason": "x"}"#.to_owned(), "only read_only has a reason"),
+        (format!(r#"{{"read_only": true, "reason": "{}"}}"#, "x".repeat(301)), "at most 300 bytes"),
+        (r#"{"read_only": true, "reason": "a\nb"}"#.to_owned(), "one line"),
+        (r#"{"readonly": true}"#.to_owned(), "readonly"),
+    ] {
+        let answer = world.ask_as(&world.token, "PUT", "/registry/mode", &[], body(&bad)).await;
+        assert!(
+            answer.status == 400 && answer.body["message"].as_str().unwrap().contains(said),
+            "{answer:?}"
+        );
+    }
+    let answer = world.ask_as(&world.token, "PUT", "/registry/mode", &[], on).await;
+    assert_eq!(
+        (answer.status, &answer.body["reason"]),
+        (200, &Value::from("an administrator has switched it"))
+    );
+    let answer = world.ask_as(made.out.trim(), "GET", "/registry/mode", &[], None).await;
+    assert_eq!((answer.status, &answer.body["by"]), (200, &Value::from("first admin")), "{answer:?}");
+    world.server.stop().await;
+}

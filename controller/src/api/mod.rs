@@ -118,6 +118,7 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(machines::power, machines::set_power))
         .routes(routes!(site::show))
         .routes(routes!(registry::usage))
+        .routes(routes!(registry::mode, registry::set_mode))
         .routes(routes!(registry::collection, registry::collect))
         .routes(routes!(registry::verification, registry::verify))
         .routes(routes!(callbacks::create, callbacks::list))

@@ -18,6 +18,10 @@ use crate::model::Role;
 
 /// Most repositories in one answer.
 const PAGE_MAX: usize = 1000;
+/// Longest reason of a read-only registry, in bytes.
+const REASON_MAX: usize = 300;
+/// What stands there when none was given.
+const REASON: &str = "an administrator has switched it";
 
 /// The registry, as far as the API goes.
 #[async_trait]
@@ -30,6 +34,10 @@ pub trait ImageStore: Send + Sync + 'static {
     fn verification(&self) -> Value;
     /// Starts one; false when one is running.
     fn start_verification(self: Arc<Self>) -> bool;
+    /// Why nothing is written, `{reason, since, by}`; none when all is.
+    fn read_only(&self) -> Option<Value>;
+    /// Refuses changes for that reason, or with none lets them in again; the error in words.
+    async fn set_read_only(&self, reason: Option<String>, by: String) -> Result<(), String>;
     /// What repositories hold, by name after `after`, at most `limit`; the error in words.
     async fn usage(&self, after: String, limit: usize) -> Result<Value, String>;
 }
@@ -52,6 +60,66 @@ pub struct UsageQuery {
 pub struct CollectionBody {
     #[serde(default)]
     dry_run: bool,
+}
+
+/// Body of `PUT /registry/mode`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeBody {
+    read_only: bool,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Whether the registry refuses changes, and why.
+#[utoipa::path(
+    get,
+    path = "/registry/mode",
+    tag = "registry",
+    operation_id = "show_registry_mode",
+    responses((status = 200, description = "Now", body = shapes::RegistryMode), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
+pub async fn mode(State(state): State<ApiState>) -> Json<Value> {
+    Json(mode_of(state.images.read_only()))
+}
+
+fn mode_of(read_only: Option<Value>) -> Value {
+    let mut mode = read_only.unwrap_or_else(|| json!({}));
+    mode["read_only"] = json!(mode.get("since").is_some());
+    mode
+}
+
+/// Refuses pushes and deletions, with a reason for whoever is refused, or lets them in again. Pulls go on.
+#[utoipa::path(
+    put,
+    path = "/registry/mode",
+    tag = "registry",
+    operation_id = "set_registry_mode",
+    request_body = shapes::RegistryModeInput,
+    responses((status = 200, description = "It is so", body = shapes::RegistryMode), (status = "default", description = "Refused", body = shapes::Refusal))
+)]
+pub async fn set_mode(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<ModeBody>,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Role::Admin)?;
+    let reason = body.reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if reason.as_ref().is_some_and(|text| text.len() > REASON_MAX || text.contains(char::is_control)) {
+        return Err(ApiError::bad_request(format!(
+            "the reason is one line of at most {REASON_MAX} bytes; clients show it"
+        )));
+    }
+    let reason = match (body.read_only, reason) {
+        (true, reason) => Some(reason.unwrap_or_else(|| REASON.to_owned())),
+        (false, None) => None,
+        (false, Some(_)) => return Err(ApiError::bad_request("only read_only has a reason; leave it out")),
+    };
+    state.images.set_read_only(reason, caller.0.name.clone()).await.map_err(|error| {
+        tracing::error!(error, "switching the registry");
+        ApiError::new("internal", "the registry's storage is at fault; the controller's log says why")
+    })?;
+    Ok(Json(mode_of(state.images.read_only())))
 }
 
 /// What each repository holds.
@@ -104,6 +172,12 @@ pub async fn collect(
     Body(body): Body<CollectionBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     caller.needs(Role::Admin)?;
+    if !body.dry_run && state.images.read_only().is_some() {
+        return Err(ApiError::new(
+            "conflict.read_only",
+            "the registry is read-only, so nothing is collected; end that first, or try with dry_run",
+        ));
+    }
     if !Arc::clone(&state.images).start_collection(body.dry_run) {
         return Err(ApiError::new("conflict.collecting", "a collection is running; wait for its end"));
     }

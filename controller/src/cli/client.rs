@@ -179,6 +179,11 @@ impl Client {
         self.call(Method::POST, &format!("/api/v1{path}"), body).await
     }
 
+    /// `PUT` below `/api/v1`.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PUT, &format!("/api/v1{path}"), Some(body)).await
+    }
+
     /// `DELETE` below `/api/v1`.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::DELETE, &format!("/api/v1{path}"), None).await

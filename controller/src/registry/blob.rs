@@ -100,10 +100,13 @@ async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Resp
 async fn delete(call: &Call, repository: Repository, digest: Digest) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Delete).await?;
     call.registry()
-        .blocking(move |registry| match registry.index.unlink_blob(&repository, &digest, registry.now())? {
-            Removed::Yes => Ok(StatusCode::ACCEPTED.into_response()),
-            Removed::Unknown => Err(RegistryError::BlobUnknown { repository, digest }),
-            Removed::Pinned(owner) => Err(RegistryError::Pinned { digest, owner }),
+        .blocking(move |registry| {
+            let _turn = registry.switch.begin()?;
+            match registry.index.unlink_blob(&repository, &digest, registry.now())? {
+                Removed::Yes => Ok(StatusCode::ACCEPTED.into_response()),
+                Removed::Unknown => Err(RegistryError::BlobUnknown { repository, digest }),
+                Removed::Pinned(owner) => Err(RegistryError::Pinned { digest, owner }),
+            }
         })
         .await
 }

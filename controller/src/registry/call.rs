@@ -111,7 +111,12 @@ impl Call {
         action: Action,
     ) -> Result<Identity, RegistryError> {
         let access = Access::Repository { repository: repository.clone(), action };
-        self.service.gate.admit(self.headers(), &access).await
+        let identity = self.service.gate.admit(self.headers(), &access).await?;
+        // Whoever may write may always ask how far an upload is.
+        if action != Action::Pull && !matches!(*self.method(), Method::GET | Method::HEAD) {
+            self.registry().switch.allow()?;
+        }
+        Ok(identity)
     }
 
     /// The error for a method that this endpoint does not have.

@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -189,6 +190,17 @@ pub enum RegistryError {
         /// Who needs it.
         owner: String,
     },
+    /// The registry is switched to read-only.
+    #[error(
+        "the registry is read-only since {}: {reason}; pulls go on, push or delete again when that is over",
+        since.strftime("%F %R UTC")
+    )]
+    ReadOnly {
+        /// Why, in the words of who switched it.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// The caller must say who they are.
     #[error("authentication is required; log in with a user name and an API token")]
     Unauthenticated {
@@ -270,7 +282,8 @@ impl RegistryError {
             Self::BodyStalled { .. } => (StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
             Self::Pinned { .. } | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-            Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            // Not 503: clients would send a whole push again and again.
+            Self::Denied { .. } | Self::ReadOnly { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Guessing { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Index(error) if error.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),

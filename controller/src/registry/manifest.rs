@@ -136,6 +136,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
     if let Some(digest) = registry.index.missing(&push.repository, &needs)? {
         return Err(RegistryError::ReferenceMissing { repository: push.repository, digest });
     }
+    let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(&digest);
     registry.store.put_small(&push.id, &digest, &push.bytes)?;
 
@@ -223,6 +224,7 @@ async fn delete(
     call.admit(&repository, Action::Delete).await?;
     call.registry()
         .blocking(move |registry| {
+            let _turn = registry.switch.begin()?;
             let removed = match &reference {
                 Reference::Tag(tag) if registry.index.delete_tag(&repository, tag)? => Removed::Yes,
                 Reference::Tag(_) => Removed::Unknown,

@@ -29,6 +29,7 @@ mod gc;
 pub mod index;
 mod locks;
 mod manifest;
+pub mod mode;
 pub mod name;
 pub mod options;
 mod page;
@@ -50,6 +51,7 @@ use error::RegistryError;
 pub use gc::{Collection, Rule};
 use index::{Index, Pin, Usage, sqlite::SqliteIndex};
 pub use index::{PUSHES_KEPT, Push};
+use mode::ReadOnly;
 use name::{Reference, Repository};
 pub use options::Options;
 use store::Store;
@@ -66,6 +68,7 @@ pub struct Registry {
     uploads: Sessions,
     locks: locks::DigestLocks,
     collector: gc::Collector,
+    switch: mode::Switch,
     pushed: watch::Sender<()>,
     options: Options,
 }
@@ -83,12 +86,14 @@ impl Registry {
         let store = Arc::new(Store::open(dir, options.reserve)?);
         let index = Arc::new(SqliteIndex::open(&index)?);
         upload::sweep_orphans(&store, index.as_ref())?;
+        let switch = mode::Switch::open(index.as_ref())?;
         Ok(Arc::new(Self {
             store,
             index,
             uploads: Sessions::default(),
             locks: locks::DigestLocks::default(),
             collector: gc::Collector::default(),
+            switch,
             pushed: watch::Sender::new(()),
             options,
         }))
@@ -161,6 +166,26 @@ impl Registry {
     /// Where the content is on disk, or would be. Whole whenever it is there; never to be written to.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.store.blob_path(digest)
+    }
+
+    /// Why nothing is written, when that is so.
+    pub fn read_only(&self) -> Option<ReadOnly> {
+        self.switch.now()
+    }
+
+    /// Refuses all changes from the moment this returns, for that reason, or with none lets them in again. Pulls go on;
+    /// nothing is collected, and unfinished uploads stay. It lasts over restarts.
+    pub async fn set_read_only(
+        self: &Arc<Self>,
+        reason: Option<String>,
+        by: String,
+    ) -> Result<(), RegistryError> {
+        self.blocking(move |registry| {
+            let at = registry.now();
+            let to = reason.map(|reason| ReadOnly { reason, since: at, by });
+            Ok(registry.switch.set(registry.index.as_ref(), to, at)?)
+        })
+        .await
     }
 
     /// Removes uploads that were begun too long ago and that nobody is writing to; how many. For an hourly timer.

@@ -116,7 +116,7 @@ impl Upkeep {
             if let Err(error) = self.registry.expire_uploads().await {
                 tracing::warn!(error = chain(&error), "removing unfinished uploads");
             }
-            if self.collection.begin() {
+            if self.registry.read_only().is_none() && self.collection.begin() {
                 tokio::select! {
                     () = self.collect(false) => {}
                     // Its thread is told to end after the page it is at.
@@ -151,6 +151,18 @@ impl ImageStore for Upkeep {
             tokio::spawn(async move { self.verify().await });
         }
         begun
+    }
+
+    fn read_only(&self) -> Option<Value> {
+        self.registry.read_only().map(|why| json!(why))
+    }
+
+    async fn set_read_only(&self, reason: Option<String>, by: String) -> Result<(), String> {
+        match &reason {
+            Some(reason) => tracing::warn!(by, reason, "the registry is switched to read-only"),
+            None => tracing::info!(by, "the registry is written to again"),
+        }
+        self.registry.set_read_only(reason, by).await.map_err(|error| chain(&error))
     }
 
     async fn usage(&self, after: String, limit: usize) -> Result<Value, String> {

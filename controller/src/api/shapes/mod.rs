@@ -14,7 +14,9 @@ pub use machine::{
     BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
     PowerState, Probe,
 };
-pub use registry::{CollectionInput, CollectionState, UsagePage, VerificationState};
+pub use registry::{
+    CollectionInput, CollectionState, RegistryMode, RegistryModeInput, UsagePage, VerificationState,
+};
 pub use site::Site;
 
 use utoipa::ToSchema;

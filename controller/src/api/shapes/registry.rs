@@ -25,6 +25,30 @@ pub struct UsagePage {
     next: Option<String>,
 }
 
+/// What the registry takes.
+#[derive(ToSchema)]
+pub struct RegistryMode {
+    /// Pushes and deletions are refused; pulls go on.
+    read_only: bool,
+    /// Why.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    #[schema(format = DateTime, nullable = false)]
+    since: Option<String>,
+    /// Name of the token that switched it.
+    #[schema(nullable = false)]
+    by: Option<String>,
+}
+
+/// What the registry shall take.
+#[derive(ToSchema)]
+pub struct RegistryModeInput {
+    read_only: bool,
+    /// One line for whoever is refused, with `read_only` alone.
+    #[schema(max_length = 300)]
+    reason: Option<String>,
+}
+
 /// What to do.
 #[derive(ToSchema)]
 pub struct CollectionInput {

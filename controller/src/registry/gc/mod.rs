@@ -28,6 +28,7 @@ use super::{
     digest::Digest,
     error::RegistryError,
     index::{Cursor, Index},
+    mode,
 };
 
 /// Links or files looked at in one transaction.
@@ -83,14 +84,18 @@ pub(super) fn collect(registry: &Registry, dry_run: bool) -> Result<Collection, 
     if collector.running.swap(true, Ordering::Acquire) {
         return Err(RegistryError::Collecting);
     }
-    let _turn = Turn(&collector.running);
-    if dry_run { rehearse(registry) } else { run(registry, registry.index.as_ref(), false) }
+    let _running = Running(&collector.running);
+    if dry_run {
+        return rehearse(registry);
+    }
+    registry.switch.allow()?;
+    run(registry, registry.index.as_ref(), false)
 }
 
 /// The right to collect, given back also by a panic.
-struct Turn<'a>(&'a AtomicBool);
+struct Running<'a>(&'a AtomicBool);
 
-impl Drop for Turn<'_> {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -113,7 +118,7 @@ fn rehearse(registry: &Registry) -> Result<Collection, RegistryError> {
 }
 
 fn run(registry: &Registry, index: &dyn Index, dry_run: bool) -> Result<Collection, RegistryError> {
-    let pass = Pass { registry, index, now: registry.now() };
+    let pass = Pass { registry, index, now: registry.now(), dry_run };
     let mut done = Collection { dry_run, ..Collection::default() };
     pass.retain(&mut done)?;
     pass.unlink(&mut done)?;
@@ -126,11 +131,23 @@ struct Pass<'a> {
     registry: &'a Registry,
     index: &'a dyn Index,
     now: Timestamp,
+    dry_run: bool,
 }
+
+/// The right to change a page: nothing is switched to read-only before it is given back. A rehearsal needs none.
+type Page<'a> = Option<mode::Turn<'a>>;
 
 impl Pass<'_> {
     fn stopped(&self) -> bool {
-        self.registry.collector.stopped()
+        self.page().is_none()
+    }
+
+    /// Begins a page; none when the pass shall end here.
+    fn page(&self) -> Option<Page<'_>> {
+        if self.registry.collector.stopped() {
+            return None;
+        }
+        if self.dry_run { Some(None) } else { self.registry.switch.begin().ok().map(Some) }
     }
 
     fn before(&self, age: std::time::Duration) -> Timestamp {
@@ -143,6 +160,7 @@ impl Pass<'_> {
         while !rules.is_empty() && !self.stopped() {
             let page = self.index.repositories(&after, REPOSITORIES)?;
             for name in &page.items {
+                let Some(_page) = self.page() else { return Ok(()) };
                 let repository = name.parse()?;
                 for tag in retention::expired(rules, &repository, self.index.tags_by_age(&repository)?) {
                     done.tags += u64::from(self.index.delete_tag(&repository, &tag)?);
@@ -152,7 +170,7 @@ impl Pass<'_> {
                     loop {
                         let gone = self.index.delete_untagged(&repository, before, self.now, PAGE)?;
                         done.manifests += gone;
-                        if gone == 0 || self.stopped() {
+                        if gone == 0 || self.registry.collector.stopped() {
                             break;
                         }
                     }
@@ -169,7 +187,8 @@ impl Pass<'_> {
     fn unlink(&self, done: &mut Collection) -> Result<(), RegistryError> {
         let leased_since = self.before(self.registry.options.lease);
         let mut cursor = Some(Cursor::default());
-        while let Some(after) = cursor.filter(|_| !self.stopped()) {
+        while let Some(after) = cursor {
+            let Some(_page) = self.page() else { break };
             let swept = self.index.unlink_unnamed(&after, leased_since, self.now, PAGE)?;
             done.unlinked += swept.count;
             cursor = swept.next;
@@ -193,6 +212,7 @@ impl Pass<'_> {
 
     fn sweep_page(&self, page: Vec<Digest>, done: &mut Collection) -> Result<(), RegistryError> {
         for digest in self.index.unheld(page, self.now)? {
+            let Some(_page) = self.page() else { return Ok(()) };
             // From here on nobody can make it visible: who wants to waits for this lock, and then sees that it is gone.
             let _held = self.registry.locks.hold(&digest);
             let Some(since) = self.index.note_unheld(&digest, self.now)? else { continue };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     digest::{Algorithm, Digest},
     document::Need,
+    mode::ReadOnly,
     name::{Reference, Repository, Tag},
 };
 
@@ -193,6 +194,11 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     ) -> Result<Option<Page<String>>, IndexError>;
     /// Repositories that have a manifest, by name after `after`, at most `limit`.
     fn repositories(&self, after: &str, limit: usize) -> Result<Page<String>, IndexError>;
+
+    /// Why nothing may be written, when that was switched on.
+    fn read_only(&self) -> Result<Option<ReadOnly>, IndexError>;
+    /// Switches it on or off. Uploads that had to wait begin anew then, as far as their age goes.
+    fn set_read_only(&self, to: Option<&ReadOnly>, at: Timestamp) -> Result<(), IndexError>;
 
     /// Adds a pin, or moves its end, when any repository has the manifest; whether one has.
     fn pin(&self, pin: &Pin) -> Result<bool, IndexError>;

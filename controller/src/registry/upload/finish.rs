@@ -9,7 +9,8 @@ use super::{
 };
 use crate::registry::{Registry, digest::Digest, error::RegistryError, name::Repository};
 
-/// Closes a session. Content of another digest ends it: nothing that can still be sent would mend it.
+/// Closes a session. Content of another digest ends it: nothing that can still be sent would mend it. While nothing is
+/// written it stays as it is.
 pub(super) fn finish(
     registry: &Registry,
     mut writer: Writer<Held>,
@@ -24,6 +25,7 @@ pub(super) fn finish(
         }
         verified => verified?,
     }
+    let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(digest);
     registry.store.commit(&session.id, &writer.file, digest)?;
     registry.index.link_blob(repository, digest, session.offset, Some(&session.id), registry.now())?;
@@ -42,12 +44,19 @@ pub(super) fn finish_whole<S: Deref<Target = Session>>(
 ) -> Result<(), RegistryError> {
     let session = &*writer.session;
     let verified = received.and_then(|()| verify(registry, session, &writer.file, digest));
+    let turn = verified.and_then(|()| registry.switch.begin());
     let _held = registry.locks.hold(digest);
-    let done = verified.and_then(|()| Ok(registry.store.commit(&session.id, &writer.file, digest)?));
-    if done.is_err() {
-        registry.store.remove_upload(&session.id)?;
-        return done;
-    }
+    let done = turn.and_then(|turn| {
+        registry.store.commit(&session.id, &writer.file, digest)?;
+        Ok(turn)
+    });
+    let _turn = match done {
+        Ok(turn) => turn,
+        Err(error) => {
+            registry.store.remove_upload(&session.id)?;
+            return Err(error);
+        }
+    };
     Ok(registry.index.link_blob(repository, digest, session.offset, None, registry.now())?)
 }
 

@@ -107,6 +107,7 @@ async fn begin(call: &Call, repository: Repository, algorithm: Algorithm) -> Res
     let row = UploadRow { id: id.clone(), repository: repository.clone(), algorithm, started_at };
     call.registry()
         .blocking(move |registry| {
+            let _turn = registry.switch.begin()?;
             registry.store.check_room()?;
             registry.store.create_upload(&row.id)?;
             Ok(registry.index.begin_upload(&row)?)
@@ -136,6 +137,7 @@ async fn mount(call: &Call, repository: &Repository, digest: &Digest) -> Result<
         }
         let (repository, digest) = (repository.clone(), digest.clone());
         let link = move |registry: &Registry| {
+            let _turn = registry.switch.begin()?;
             let _held = registry.locks.hold(&digest);
             let Some(size) = registry.store.blob_size(&digest)? else { return Ok(false) };
             registry.index.link_blob(&repository, &digest, size, None, registry.now())?;
@@ -197,12 +199,13 @@ pub(super) fn sweep_orphans(store: &Store, index: &dyn Index) -> Result<(), Regi
     Ok(())
 }
 
-/// Removes sessions that began too long ago and that nobody is writing to; how many.
+/// Removes sessions that began too long ago and that nobody is writing to; how many. None while nothing is written.
 pub(super) fn expire(registry: &Registry) -> Result<usize, RegistryError> {
     let lifetime = registry.options.upload_lifetime;
     let Ok(before) = registry.now().checked_sub(lifetime) else { return Ok(0) };
     let mut expired = 0;
     for id in registry.index.uploads_before(before)? {
+        let Ok(_turn) = registry.switch.begin() else { break };
         if session::expire(registry, &id)? {
             expired += 1;
         }

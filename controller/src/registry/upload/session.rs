@@ -130,6 +130,7 @@ pub(super) async fn cancel(
     let (repository, id) = (repository.clone(), id.to_owned());
     registry
         .blocking(move |registry| {
+            let _turn = registry.switch.begin()?;
             let (mut session, _) = take(registry, &repository, &id)?;
             end(registry, &mut session)
         })

@@ -19,6 +19,7 @@ use super::{Index, IndexError, ManifestRow, NewManifest, Page, Pin, Removed, Sto
 use crate::registry::{
     digest::Digest,
     document::Need,
+    mode::ReadOnly,
     name::{Reference, Repository, Tag},
 };
 
@@ -28,10 +29,15 @@ mod lists;
 mod manifests;
 mod pins;
 mod pushes;
+mod switch;
 
 /// Every schema change there ever was, in order; the file's `user_version` counts those it has.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_index.sql"), include_str!("0002_garbage.sql"), include_str!("0003_pushes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_index.sql"),
+    include_str!("0002_garbage.sql"),
+    include_str!("0003_pushes.sql"),
+    include_str!("0004_read_only.sql"),
+];
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections for reading; more only help when there are more cores.
@@ -287,6 +293,14 @@ impl Index for SqliteIndex {
 
     fn repositories(&self, after: &str, limit: usize) -> Result<Page<String>, IndexError> {
         self.read("listing repositories", |connection| lists::repositories(connection, after, limit))
+    }
+
+    fn read_only(&self) -> Result<Option<ReadOnly>, IndexError> {
+        self.read("looking at the switch", switch::read)
+    }
+
+    fn set_read_only(&self, to: Option<&ReadOnly>, at: Timestamp) -> Result<(), IndexError> {
+        self.write("setting the switch", |transaction| switch::set(transaction, to, at))
     }
 
     fn pin(&self, pin: &Pin) -> Result<bool, IndexError> {

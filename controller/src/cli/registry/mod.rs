@@ -1,6 +1,8 @@
 //! `slipway registry`: what the embedded registry holds, and clearing it of what nobody needs. Pushing is
 //! `slipway image push`, or any OCI client.
 
+mod mode;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,6 +75,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Refuse pushes and deletions while pulls go on, or let them in again
+    ///
+    /// For backups, moves and repairs. Nothing is collected meanwhile, and uploads that had begun can go on
+    /// afterwards. It lasts over restarts of the controller. Without on or off, it says how things are.
+    ReadOnly {
+        /// What it shall be
+        #[arg(value_enum)]
+        to: Option<mode::To>,
+        /// One line for whoever is refused
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Remove from the disk what nobody needs
     ///
     /// The controller does it every hour by itself. Kept are: all that a manifest names, what an open job has pinned,
@@ -119,6 +133,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::ReadOnly { to, reason } => mode::read_only(&client, to, reason).await?,
         Command::Gc { dry_run, json, .. } => {
             let last = wait_for(&client, "collection", Some(json!({ "dry_run": dry_run }))).await?;
             if json { print_json(&last)? } else { print!("{}", told(&last)) }
