@@ -105,6 +105,14 @@ impl Images for RegistryImages {
         })
     }
 
+    async fn owners(&self) -> Result<Vec<JobId>, EdgeError> {
+        let pins = self.registry.pins().await.map_err(|error| edge(&error))?;
+        // Pins of others are not ours to judge.
+        let mut owners: Vec<JobId> = pins.iter().filter_map(|pin| pin.owner.parse().ok()).collect();
+        owners.dedup(); // they come by owner
+        Ok(owners)
+    }
+
     async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError> {
         self.registry.unpin(owner.as_str()).await.map_err(|error| edge(&error)).map(drop)
     }

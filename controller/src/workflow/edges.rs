@@ -22,6 +22,8 @@ pub trait Images: Send + Sync + 'static {
     async fn resolve(&self, reference: &str) -> Result<Option<FoundImage>, EdgeError>;
     /// Keeps an image from being collected until `unpin`. `owner` is the job's id; the same pin again is no change.
     async fn pin(&self, image: &PinnedImage, owner: &JobId) -> Result<(), EdgeError>;
+    /// Jobs that have pins.
+    async fn owners(&self) -> Result<Vec<JobId>, EdgeError>;
     /// Gives up all pins of a job.
     async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError>;
 }

@@ -110,10 +110,13 @@ impl Workflow {
         Ok(workflow)
     }
 
-    /// Open jobs are read, their images pinned again, and each gets a driver. Where a job stands is in the store;
+    /// Open jobs are read, their images pinned again, and each gets a driver; pins of jobs that are not open (the
+    /// controller was killed as it gave them up, or before their job was) are given up. Where a job stands is in the store;
     /// how the machine stands is asked of its BMC by the driver.
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
-        for job in store::on(&self.deps.store, Store::open_jobs).await? {
+        let open = store::on(&self.deps.store, Store::open_jobs).await?;
+        self.give_up_pins(&open).await;
+        for job in open {
             let id = job.id.clone();
             if let Some(live) = store::on(&self.deps.store, move |store| store.live(&id)).await? {
                 self.hub.restore(&job.id, live);
@@ -127,6 +130,22 @@ impl Workflow {
             self.drive(job.id);
         }
         Ok(())
+    }
+
+    async fn give_up_pins(&self, open: &[Job]) {
+        let owners = match self.deps.images.owners().await {
+            Ok(owners) => owners,
+            Err(error) => {
+                tracing::warn!(%error, "pins of jobs that are over, if there are any, stay until the next start");
+                return;
+            }
+        };
+        for owner in owners {
+            if !open.iter().any(|job| job.id == owner) {
+                tracing::info!(job_id = %owner, "giving up pins that were left behind");
+                self.unpin(&owner).await;
+            }
+        }
     }
 
     /// Gives a job a driver, unless it has one.

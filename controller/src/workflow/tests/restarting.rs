@@ -165,6 +165,18 @@ async fn a_queued_job_of_a_dead_controller_is_taken_up() {
 }
 
 #[tokio::test]
+async fn pins_that_a_dead_controller_left_behind_are_given_up_and_others_are_not() {
+    let mut world = World::new().await;
+    world.bmc.state().hang = Some((0, Hang::Before));
+    let job = world.accept(|_| {}).await;
+    world.workflow.kill().await;
+    world.bmc.state().hang = None;
+    world.images.pins.lock().unwrap().push(crate::model::JobId::fresh());
+    world.restart().await;
+    assert_eq!(world.images.pins.lock().unwrap().as_slice(), [job.id], "only the open one needs its image");
+}
+
+#[tokio::test]
 async fn an_orderly_stop_puts_sessions_away_and_loses_nothing() {
     let mut world = World::new().await;
     let job = world.accept(|_| {}).await;

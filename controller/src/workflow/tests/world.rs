@@ -83,6 +83,9 @@ impl Images for FakeImages {
         }
         Ok(())
     }
+    async fn owners(&self) -> Result<Vec<JobId>, EdgeError> {
+        Ok(self.pins.lock().unwrap().clone())
+    }
     async fn unpin(&self, owner: &JobId) -> Result<(), EdgeError> {
         self.pins.lock().unwrap().retain(|pin| pin != owner);
         Ok(())
