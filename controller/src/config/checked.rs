@@ -9,6 +9,7 @@ use url::{Host, Url};
 use super::fragment::Fragment;
 use super::retention::Retention;
 use crate::model::Deadlines;
+use crate::registry::Immutable;
 
 /// Folder of everything, where a package puts it.
 const STATE_DIR: &str = "/var/lib/slipway";
@@ -75,6 +76,8 @@ pub struct Config {
     pub registry_anonymous_pull: Vec<Pattern>,
     /// What the registry need not keep.
     pub registry_retention: Vec<Retention>,
+    /// Tags of the registry that are made once.
+    pub registry_immutable: Vec<Immutable>,
     /// Logging.
     pub logging: Logging,
 }
@@ -149,6 +152,9 @@ impl Config {
         let rules = merged.registry_retention.unwrap_or_default();
         let registry_retention =
             rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
+        let rules = merged.registry_immutable.unwrap_or_default();
+        let registry_immutable =
+            rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
         faults.into_result()?;
         Ok(Self {
             maintenance_iso: merged
@@ -169,6 +175,7 @@ impl Config {
             allow_outgoing,
             registry_anonymous_pull,
             registry_retention,
+            registry_immutable,
             logging: Logging { format, filter },
         })
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::immutable::WrittenImmutable;
 use super::retention::Written;
 
 /// Prefix of environment variables.
@@ -47,6 +48,8 @@ pub struct Fragment {
     pub registry_anonymous_pull: Option<Vec<String>>,
     /// What the registry need not keep. Default: it keeps every tag and manifest.
     pub registry_retention: Option<Vec<Written>>,
+    /// Tags of the registry that are made once, neither moved nor removed. Default: none.
+    pub registry_immutable: Option<Vec<WrittenImmutable>>,
     /// `text` or `json`. Default `text`.
     pub log_format: Option<String>,
     /// What is logged, in tracing's filter syntax. Default `info`.
@@ -109,7 +112,7 @@ impl Fragment {
     }
 
     /// Reads variables through `get`. Lists are separated by commas; `deadlines` and
-    /// `registry_retention` are for the file only.
+    /// tables of rules are for the file only.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, FileError> {
         let name = |field: &str| format!("{ENV_PREFIX}{}", field.to_ascii_uppercase());
         let text = |field: &str| get(&name(field)).filter(|value| !value.is_empty());
@@ -159,6 +162,7 @@ impl Fragment {
             allow_outgoing: list("allow_outgoing"),
             registry_anonymous_pull: list("registry_anonymous_pull"),
             registry_retention: None,
+            registry_immutable: None,
             log_format: text("log_format"),
             log_filter: text("log_filter"),
         })
@@ -183,6 +187,7 @@ impl Fragment {
             allow_outgoing: self.allow_outgoing.or(lower.allow_outgoing),
             registry_anonymous_pull: self.registry_anonymous_pull.or(lower.registry_anonymous_pull),
             registry_retention: self.registry_retention.or(lower.registry_retention),
+            registry_immutable: self.registry_immutable.or(lower.registry_immutable),
             log_format: self.log_format.or(lower.log_format),
             log_filter: self.log_filter.or(lower.log_filter),
         }

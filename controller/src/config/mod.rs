@@ -7,6 +7,7 @@
 
 mod checked;
 mod fragment;
+mod immutable;
 mod retention;
 
 pub use checked::{Config, ConfigError, LogFormat, Logging, Prefix};

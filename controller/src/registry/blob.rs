@@ -102,10 +102,12 @@ async fn delete(call: &Call, repository: Repository, digest: Digest) -> Result<R
     call.registry()
         .blocking(move |registry| {
             let _turn = registry.switch.begin()?;
-            match registry.index.unlink_blob(&repository, &digest, registry.now())? {
+            let fixed = registry.fixed(&repository);
+            match registry.index.unlink_blob(&repository, &digest, &fixed, registry.now())? {
                 Removed::Yes => Ok(StatusCode::ACCEPTED.into_response()),
                 Removed::Unknown => Err(RegistryError::BlobUnknown { repository, digest }),
                 Removed::Pinned(owner) => Err(RegistryError::Pinned { digest, owner }),
+                Removed::Fixed(tag) => Err(RegistryError::immutable(&fixed, repository, tag, digest)),
             }
         })
         .await

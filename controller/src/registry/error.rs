@@ -17,8 +17,9 @@ use serde_json::json;
 use super::{
     digest::Digest,
     document::DocumentError,
+    immutable::{Fixed, Stays},
     index::IndexError,
-    name::{NameError, Reference, Repository},
+    name::{NameError, Reference, Repository, Tag},
     store::StoreError,
 };
 
@@ -190,6 +191,9 @@ pub enum RegistryError {
         /// Who needs it.
         owner: String,
     },
+    /// A rule of the site says that a tag stays as it was made.
+    #[error("{0}")]
+    Immutable(Box<Stays>),
     /// The registry is switched to read-only.
     #[error(
         "the registry is read-only since {}: {reason}; pulls go on, push or delete again when that is over",
@@ -252,6 +256,12 @@ impl RegistryError {
         Self::ManifestUnknown { repository: repository.clone(), reference: reference.to_string() }
     }
 
+    /// A tag stays as it was made; `fixed` has the rule that says so.
+    pub(super) fn immutable(fixed: &Fixed, repository: Repository, tag: Tag, digest: Digest) -> Self {
+        let rule = fixed.rule(tag.as_str()).map(ToString::to_string).unwrap_or_default();
+        Self::Immutable(Box::new(Stays { repository, tag, rule, digest }))
+    }
+
     /// HTTP status and OCI error code.
     pub fn status(&self) -> (StatusCode, &'static str) {
         match self {
@@ -280,7 +290,7 @@ impl RegistryError {
                 (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID")
             }
             Self::BodyStalled { .. } => (StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
-            Self::Pinned { .. } | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
+            Self::Pinned { .. } | Self::Immutable(_) | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             // Not 503: clients would send a whole push again and again.
             Self::Denied { .. } | Self::ReadOnly { .. } => (StatusCode::FORBIDDEN, "DENIED"),

@@ -18,6 +18,7 @@ use super::{
     digest::{Algorithm, Digest},
     document::{Document, Need},
     error::RegistryError,
+    immutable::Fixed,
     index::{ManifestRow, NewManifest, Removed, Stored},
     name::{Reference, Repository, Tag},
     upload,
@@ -136,6 +137,12 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
     if let Some(digest) = registry.index.missing(&push.repository, &needs)? {
         return Err(RegistryError::ReferenceMissing { repository: push.repository, digest });
     }
+    let fixed = registry.fixed(&push.repository);
+    for tag in &push.tags {
+        if let Some(held) = stays(registry, &push.repository, tag, &fixed)?.filter(|held| *held != digest) {
+            return Err(RegistryError::immutable(&fixed, push.repository, tag.clone(), held));
+        }
+    }
     let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(&digest);
     registry.store.put_small(&push.id, &digest, &push.bytes)?;
@@ -158,11 +165,15 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         tags: push.tags.clone(),
         id: push.id,
         by: push.by.0,
+        fixed,
         at,
     };
     match registry.index.put_manifest(&manifest)? {
         Stored::Missing(digest) => {
             Err(RegistryError::ReferenceMissing { repository: push.repository, digest })
+        }
+        Stored::Fixed(tag, held) => {
+            Err(RegistryError::immutable(&manifest.fixed, push.repository, tag, held))
         }
         Stored::Yes => {
             if !push.tags.is_empty() {
@@ -171,6 +182,20 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             Ok(Done { repository: push.repository, digest, tags: push.tags, subject: document.subject })
         }
     }
+}
+
+/// What a tag that may not be moved or removed points to; none when it may, or is not there.
+fn stays(
+    registry: &Registry,
+    repository: &Repository,
+    tag: &Tag,
+    fixed: &Fixed,
+) -> Result<Option<Digest>, RegistryError> {
+    if fixed.rule(tag.as_str()).is_none() {
+        return Ok(None);
+    }
+    let row = registry.index.manifest(repository, &Reference::Tag(tag.clone()))?;
+    Ok(row.map(|row| row.digest))
 }
 
 /// All that must be here is on disk, with the size that the manifest gives.
@@ -225,17 +250,26 @@ async fn delete(
     call.registry()
         .blocking(move |registry| {
             let _turn = registry.switch.begin()?;
+            let fixed = registry.fixed(&repository);
+            if let Reference::Tag(tag) = &reference
+                && let Some(held) = stays(registry, &repository, tag, &fixed)?
+            {
+                return Err(RegistryError::immutable(&fixed, repository, tag.clone(), held));
+            }
             let removed = match &reference {
                 Reference::Tag(tag) if registry.index.delete_tag(&repository, tag)? => Removed::Yes,
                 Reference::Tag(_) => Removed::Unknown,
                 Reference::Digest(digest) => {
-                    registry.index.delete_manifest(&repository, digest, registry.now())?
+                    registry.index.delete_manifest(&repository, digest, &fixed, registry.now())?
                 }
             };
             match (removed, reference) {
                 (Removed::Yes, _) => Ok(StatusCode::ACCEPTED.into_response()),
                 (Removed::Pinned(owner), Reference::Digest(digest)) => {
                     Err(RegistryError::Pinned { digest, owner })
+                }
+                (Removed::Fixed(tag), Reference::Digest(digest)) => {
+                    Err(RegistryError::immutable(&fixed, repository, tag, digest))
                 }
                 (_, reference) => Err(RegistryError::manifest_unknown(&repository, &reference)),
             }

@@ -26,6 +26,7 @@ pub mod digest;
 pub mod document;
 pub mod error;
 mod gc;
+mod immutable;
 pub mod index;
 mod locks;
 mod manifest;
@@ -49,6 +50,8 @@ use auth::{Authorizer, Realm};
 use digest::Digest;
 use error::RegistryError;
 pub use gc::{Collection, Rule};
+use immutable::Fixed;
+pub use immutable::Immutable;
 use index::{Index, Pin, Usage, sqlite::SqliteIndex};
 pub use index::{PUSHES_KEPT, Push};
 use mode::ReadOnly;
@@ -157,6 +160,11 @@ impl Registry {
         self.blocking(|registry| Ok(registry.index.pins()?)).await
     }
 
+    /// Forgets pins that have ended; how many. They keep nothing in any case.
+    pub async fn expire_pins(self: &Arc<Self>) -> Result<usize, RegistryError> {
+        self.blocking(|registry| Ok(registry.index.expire_pins(registry.now())?)).await
+    }
+
     /// Whether the content is on disk.
     pub async fn has_blob(self: &Arc<Self>, digest: &Digest) -> Result<bool, RegistryError> {
         let digest = digest.clone();
@@ -232,6 +240,11 @@ impl Registry {
         tokio::task::spawn_blocking(move || work(&registry))
             .await
             .map_err(|source| RegistryError::Interrupted { source })?
+    }
+
+    /// Which tags of a repository are made once.
+    fn fixed(&self, repository: &Repository) -> Fixed {
+        Fixed::of(&self.options.immutable, repository)
     }
 
     fn now(&self) -> Timestamp {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::gc::Rule;
+use super::{Immutable, gc::Rule};
 
 /// Settings of a registry. [`Options::default`] suits a service behind TLS with an authorizer.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub grace: Duration,
     /// Which tags and untagged manifests go by themselves; without a rule, none.
     pub retention: Vec<Rule>,
+    /// Tags that are made once; without a rule, none.
+    pub immutable: Vec<Immutable>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             lease: Duration::from_secs(6 * 3600),
             grace: Duration::from_secs(3600),
             retention: Vec::new(),
+            immutable: Vec::new(),
             clock: Timestamp::now,
         }
     }

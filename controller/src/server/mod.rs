@@ -312,7 +312,11 @@ fn open(config: &Config) -> Result<Kept, ServerError> {
         keep_last: rule.keep_last,
         untagged_after: rule.untagged_after,
     });
-    let options = registry::Options { retention: retention.collect(), ..registry::Options::default() };
+    let options = registry::Options {
+        retention: retention.collect(),
+        immutable: config.registry_immutable.clone(),
+        ..registry::Options::default()
+    };
     let registry = Registry::open(&path, options).map_err(|source| ServerError::Registry { path, source })?;
     let maintenance = if config.maintenance_iso.exists() {
         Some(Arc::new(MaintenanceMedium::open(&config.maintenance_iso).map_err(ServerError::Maintenance)?))

@@ -116,6 +116,9 @@ impl Upkeep {
             if let Err(error) = self.registry.expire_uploads().await {
                 tracing::warn!(error = chain(&error), "removing unfinished uploads");
             }
+            if let Err(error) = self.registry.expire_pins().await {
+                tracing::warn!(error = chain(&error), "forgetting pins that have ended");
+            }
             if self.registry.read_only().is_none() && self.collection.begin() {
                 tokio::select! {
                     () = self.collect(false) => {}

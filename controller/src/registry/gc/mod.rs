@@ -1,7 +1,7 @@
 //! Online collection: what nobody needs any more leaves the disk while pushes and pulls go on.
 //!
 //! ```text
-//! 1 retain   tags and untagged manifests that the site's rules do not keep
+//! 1 retain   tags and untagged manifests that the site's rules do not keep (immutable tags are always kept)
 //! 2 unlink   blobs that no manifest of their repository names, once their lease has ended
 //! 3 sweep    files that no repository shows: noted at first sight, removed when their grace has passed
 //! ```
@@ -120,6 +120,7 @@ fn rehearse(registry: &Registry) -> Result<Collection, RegistryError> {
 fn run(registry: &Registry, index: &dyn Index, dry_run: bool) -> Result<Collection, RegistryError> {
     let pass = Pass { registry, index, now: registry.now(), dry_run };
     let mut done = Collection { dry_run, ..Collection::default() };
+    pass.forget_pins()?;
     pass.retain(&mut done)?;
     pass.unlink(&mut done)?;
     pass.sweep(&mut done)?;
@@ -154,6 +155,13 @@ impl Pass<'_> {
         self.now.checked_sub(age).unwrap_or(Timestamp::MIN)
     }
 
+    fn forget_pins(&self) -> Result<(), RegistryError> {
+        if let Some(_page) = self.page() {
+            self.index.expire_pins(self.now)?;
+        }
+        Ok(())
+    }
+
     fn retain(&self, done: &mut Collection) -> Result<(), RegistryError> {
         let rules = &self.registry.options.retention;
         let mut after = String::new();
@@ -162,7 +170,11 @@ impl Pass<'_> {
             for name in &page.items {
                 let Some(_page) = self.page() else { return Ok(()) };
                 let repository = name.parse()?;
-                for tag in retention::expired(rules, &repository, self.index.tags_by_age(&repository)?) {
+                let fixed = self.registry.fixed(&repository);
+                let mut expired =
+                    retention::expired(rules, &repository, self.index.tags_by_age(&repository)?);
+                expired.retain(|tag| fixed.rule(tag.as_str()).is_none());
+                for tag in expired {
                     done.tags += u64::from(self.index.delete_tag(&repository, &tag)?);
                 }
                 if let Some(age) = retention::untagged_after(rules, &repository) {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     digest::{Algorithm, Digest},
     document::Need,
+    immutable::Fixed,
     mode::ReadOnly,
     name::{Reference, Repository, Tag},
 };
@@ -56,6 +57,8 @@ pub struct NewManifest {
     pub id: String,
     /// Who pushes, in the words of the server.
     pub by: String,
+    /// Tags of the repository that may not be moved.
+    pub fixed: Fixed,
     /// When.
     pub at: Timestamp,
 }
@@ -67,6 +70,8 @@ pub enum Stored {
     Yes,
     /// Nothing was changed, because this is not in the repository.
     Missing(Digest),
+    /// Nothing was changed, because this tag may not be moved and points to this.
+    Fixed(Tag, Digest),
 }
 
 /// An upload that has begun.
@@ -111,6 +116,8 @@ pub enum Removed {
     Unknown,
     /// It stays: this owner has pinned it.
     Pinned(String),
+    /// It stays: this tag may not be removed, and needs it.
+    Fixed(Tag),
 }
 
 /// How many bytes of annotations one page of referrers may carry before it ends.
@@ -134,11 +141,12 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     fn holds_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, IndexError>;
     /// Repositories that a blob is visible in, by name, at most `limit`.
     fn blob_holders(&self, digest: &Digest, limit: usize) -> Result<Vec<Repository>, IndexError>;
-    /// Makes a blob invisible in a repository, unless it is pinned.
+    /// Makes a blob invisible in a repository, unless it is pinned or a fixed tag needs it.
     fn unlink_blob(
         &self,
         repository: &Repository,
         digest: &Digest,
+        fixed: &Fixed,
         at: Timestamp,
     ) -> Result<Removed, IndexError>;
 
@@ -165,11 +173,12 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<Option<ManifestRow>, IndexError>;
-    /// Removes a manifest and the tags that point to it, unless it is pinned.
+    /// Removes a manifest and the tags that point to it, unless it is pinned or a fixed tag needs it.
     fn delete_manifest(
         &self,
         repository: &Repository,
         digest: &Digest,
+        fixed: &Fixed,
         at: Timestamp,
     ) -> Result<Removed, IndexError>;
     /// Removes a tag; whether there was one.
@@ -204,6 +213,8 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     fn pin(&self, pin: &Pin) -> Result<bool, IndexError>;
     /// Removes all pins of an owner; how many there were.
     fn unpin(&self, owner: &str) -> Result<usize, IndexError>;
+    /// Forgets pins that have ended; how many there were.
+    fn expire_pins(&self, now: Timestamp) -> Result<usize, IndexError>;
     /// All pins, expired ones included.
     fn pins(&self) -> Result<Vec<Pin>, IndexError>;
 }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{as_limit, as_stored, damaged, garbage, made_repository_id, parsed, pins, repository_id};
+use super::{as_limit, as_stored, damaged, garbage, made_repository_id, manifests, parsed, repository_id};
 use crate::registry::{
     digest::Digest,
+    immutable::Fixed,
     index::{Removed, UploadRow},
     name::Repository,
 };
@@ -63,11 +64,12 @@ pub(super) fn unlink(
     connection: &Connection,
     repository: &Repository,
     digest: &Digest,
+    fixed: &Fixed,
     at: Timestamp,
 ) -> Result<Removed, rusqlite::Error> {
     let Some(id) = repository_id(connection, repository)? else { return Ok(Removed::Unknown) };
-    if let Some(owner) = pins::owner_of(connection, digest, at)? {
-        return Ok(Removed::Pinned(owner));
+    if let Some(kept) = manifests::kept(connection, id, digest, fixed, at)? {
+        return Ok(kept);
     }
     let gone = connection
         .prepare_cached("DELETE FROM repository_blob WHERE repository = ?1 AND digest = ?2")?

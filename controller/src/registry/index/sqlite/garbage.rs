@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{SqliteIndex, as_limit, damaged, manifests, parsed, pins, repository_id};
 use crate::registry::{
     digest::Digest,
+    immutable::Fixed,
     index::{Cursor, Dated, Garbage, Index, IndexError, Removed, Swept, Usage},
     name::{Repository, Tag},
 };
@@ -253,8 +254,9 @@ pub(super) fn delete_untagged(
         .collect::<Result<_, _>>()?;
     let mut gone = 0;
     for digest in found {
+        // No tag needs it, so none that stays does.
         if pins::owner_of(connection, &digest, now)?.is_none()
-            && manifests::delete(connection, repository, &digest, now)? == Removed::Yes
+            && manifests::delete(connection, repository, &digest, &Fixed::default(), now)? == Removed::Yes
         {
             gone += 1;
         }

@@ -9,6 +9,7 @@ use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, pushe
 use crate::registry::{
     digest::Digest,
     document::Need,
+    immutable::Fixed,
     index::{ANNOTATIONS_BUDGET, ManifestRow, NewManifest, Page, Removed, Stored},
     name::{Reference, Repository, Tag},
 };
@@ -17,6 +18,9 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
     let known = repository_id(connection, &manifest.repository)?;
     if let Some(missing) = first_missing(connection, known, &manifest.needs)? {
         return Ok(Stored::Missing(missing));
+    }
+    if let Some((tag, held)) = fixed_elsewhere(connection, known, manifest)? {
+        return Ok(Stored::Fixed(tag, held));
     }
     let id = made_repository_id(connection, &manifest.repository)?;
     let digest = manifest.row.digest.to_string();
@@ -59,6 +63,56 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
         tag.execute(params![id, name.as_str(), digest, at])?;
     }
     Ok(Stored::Yes)
+}
+
+/// The first of a push's tags that points to something else and may not be moved.
+fn fixed_elsewhere(
+    connection: &Connection,
+    repository: Option<i64>,
+    manifest: &NewManifest,
+) -> Result<Option<(Tag, Digest)>, rusqlite::Error> {
+    let mut held = connection.prepare_cached("SELECT digest FROM tag WHERE repository = ?1 AND name = ?2")?;
+    for tag in manifest.tags.iter().filter(|tag| manifest.fixed.rule(tag.as_str()).is_some()) {
+        let key = params![repository, tag.as_str()];
+        let found: Option<Digest> = held.query_row(key, |row| parsed(row, 0)).optional()?;
+        if let Some(found) = found.filter(|found| *found != manifest.row.digest) {
+            return Ok(Some((tag.clone(), found)));
+        }
+    }
+    Ok(None)
+}
+
+/// Why content of a repository may not be removed: a pin on it, or a tag that stays, or on anything that names it.
+pub(super) fn kept(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    fixed: &Fixed,
+    at: Timestamp,
+) -> Result<Option<Removed>, rusqlite::Error> {
+    if let Some(owner) = pins::owner_of(connection, digest, at)? {
+        return Ok(Some(Removed::Pinned(owner)));
+    }
+    if fixed.is_empty() {
+        return Ok(None);
+    }
+    let mut tags = connection.prepare_cached(
+        "WITH RECURSIVE named_by (digest) AS (
+             SELECT ?2
+             UNION
+             SELECT reference.parent FROM reference JOIN named_by ON reference.child = named_by.digest
+             WHERE reference.repository = ?1
+         )
+         SELECT tag.name FROM named_by JOIN tag ON tag.repository = ?1 AND tag.digest = named_by.digest
+         ORDER BY tag.name",
+    )?;
+    for tag in tags.query_map(params![repository, digest.to_string()], |row| parsed::<Tag>(row, 0))? {
+        let tag = tag?;
+        if fixed.rule(tag.as_str()).is_some() {
+            return Ok(Some(Removed::Fixed(tag)));
+        }
+    }
+    Ok(None)
 }
 
 /// What a repository lacks of that; one that was never pushed to lacks everything.
@@ -130,11 +184,12 @@ pub(super) fn delete(
     connection: &Connection,
     repository: &Repository,
     digest: &Digest,
+    fixed: &Fixed,
     at: Timestamp,
 ) -> Result<Removed, rusqlite::Error> {
     let Some(id) = repository_id(connection, repository)? else { return Ok(Removed::Unknown) };
-    if let Some(owner) = pins::owner_of(connection, digest, at)? {
-        return Ok(Removed::Pinned(owner));
+    if let Some(kept) = kept(connection, id, digest, fixed, at)? {
+        return Ok(kept);
     }
     let key = params![id, digest.to_string()];
     connection.prepare_cached("DELETE FROM tag WHERE repository = ?1 AND digest = ?2")?.execute(key)?;

@@ -19,6 +19,7 @@ use super::{Index, IndexError, ManifestRow, NewManifest, Page, Pin, Removed, Sto
 use crate::registry::{
     digest::Digest,
     document::Need,
+    immutable::Fixed,
     mode::ReadOnly,
     name::{Reference, Repository, Tag},
 };
@@ -211,9 +212,10 @@ impl Index for SqliteIndex {
         &self,
         repository: &Repository,
         digest: &Digest,
+        fixed: &Fixed,
         at: Timestamp,
     ) -> Result<Removed, IndexError> {
-        self.write("removing a blob", |transaction| blobs::unlink(transaction, repository, digest, at))
+        self.write("removing a blob", |transaction| blobs::unlink(transaction, repository, digest, fixed, at))
     }
 
     fn begin_upload(&self, upload: &UploadRow) -> Result<(), IndexError> {
@@ -258,10 +260,11 @@ impl Index for SqliteIndex {
         &self,
         repository: &Repository,
         digest: &Digest,
+        fixed: &Fixed,
         at: Timestamp,
     ) -> Result<Removed, IndexError> {
         self.write("removing a manifest", |transaction| {
-            manifests::delete(transaction, repository, digest, at)
+            manifests::delete(transaction, repository, digest, fixed, at)
         })
     }
 
@@ -309,6 +312,10 @@ impl Index for SqliteIndex {
 
     fn unpin(&self, owner: &str) -> Result<usize, IndexError> {
         self.write("removing pins", |transaction| pins::unpin(transaction, owner))
+    }
+
+    fn expire_pins(&self, now: Timestamp) -> Result<usize, IndexError> {
+        self.write("forgetting pins", |transaction| pins::expire(transaction, now))
     }
 
     fn pins(&self) -> Result<Vec<Pin>, IndexError> {

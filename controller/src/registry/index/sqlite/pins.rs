@@ -24,6 +24,10 @@ pub(super) fn unpin(connection: &Connection, owner: &str) -> Result<usize, rusql
     connection.prepare_cached("DELETE FROM pin WHERE owner = ?1")?.execute([owner])
 }
 
+pub(super) fn expire(connection: &Connection, now: Timestamp) -> Result<usize, rusqlite::Error> {
+    connection.prepare_cached("DELETE FROM pin WHERE until <= ?1")?.execute([now.as_millisecond()])
+}
+
 pub(super) fn all(connection: &Connection) -> Result<Vec<Pin>, rusqlite::Error> {
     connection
         .prepare_cached("SELECT digest, owner, until FROM pin ORDER BY owner, digest")?

@@ -46,6 +46,7 @@ fn manifest(place: usize, name: usize, needs: Vec<(Digest, Need)>, tags: Vec<Tag
         tags,
         id: format!("push of {name}"),
         by: "ci".to_owned(),
+        fixed: Fixed::default(),
         at: at(1),
     }
 }
@@ -109,6 +110,20 @@ fn a_manifest_that_misses_a_piece_changes_nothing() {
     assert_eq!(index.tags(&repository(1), "", 10).unwrap().unwrap().items, Vec::<String>::new());
     let child = manifest(1, 6, vec![(digest(5), Need::Manifest)], vec![]);
     assert_eq!(index.put_manifest(&child).unwrap(), Stored::Missing(digest(5)));
+}
+
+#[test]
+fn pins_that_have_ended_are_forgotten_and_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(&folder);
+    index.put_manifest(&manifest(1, 1, vec![], vec![])).unwrap();
+    for (owner, until) in [("a", None), ("b", Some(at(10))), ("c", Some(at(11)))] {
+        index.pin(&Pin { digest: digest(1), owner: owner.to_owned(), until }).unwrap();
+    }
+    let owners = || -> Vec<String> { index.pins().unwrap().into_iter().map(|pin| pin.owner).collect() };
+    assert_eq!((index.expire_pins(at(9)).unwrap(), owners().len()), (0, 3));
+    assert_eq!((index.expire_pins(at(10)).unwrap(), owners()), (1, vec!["a".to_owned(), "c".to_owned()]));
+    assert_eq!((index.expire_pins(at(99)).unwrap(), owners()), (1, vec!["a".to_owned()]));
 }
 
 #[test]
@@ -210,7 +225,7 @@ proptest! {
                     model.blobs.insert((place, blob));
                 }
                 Step::Unlink(place, blob) => {
-                    let done = index.unlink_blob(&repository(place), &digest(blob), at(1)).unwrap();
+                    let done = index.unlink_blob(&repository(place), &digest(blob), &Fixed::default(), at(1)).unwrap();
                     let expected = !model.pinned(blob) && model.blobs.remove(&(place, blob));
                     prop_assert_eq!(done == Removed::Yes, expected);
                 }
@@ -228,7 +243,7 @@ proptest! {
                 }
                 Step::Delete(place, name) => {
                     let name = 100 + name;
-                    let done = index.delete_manifest(&repository(place), &digest(name), at(1)).unwrap();
+                    let done = index.delete_manifest(&repository(place), &digest(name), &Fixed::default(), at(1)).unwrap();
                     let expected = !model.pinned(name) && model.manifests.remove(&(place, name));
                     prop_assert_eq!(done == Removed::Yes, expected);
                     if expected {
