@@ -228,6 +228,35 @@ async fn every_answer_is_as_the_document_says() {
     let token = go("POST", "/tokens", &[], "", Some(token)).await;
     go("DELETE", "/tokens/{id}", &[token.body["id"].as_str().unwrap()], "", None).await;
     go("GET", "/tokens", &[], "", None).await;
+    go("POST", "/machines/{serial}/release", &["S1"], "", None).await;
+    world.player.script("S1", Script::Silent);
+    let mut template = World::debian();
+    template["oci_url"] = json!("{{image}}");
+    let rule = json!({ "name": "web", "repository": "images/*", "recipe": template, "machines": { "labels": {"rack": "7"} },
+                       "callback_url": "http://127.0.0.1:9/hook" });
+    go("POST", "/push-rules", &[], "", Some(rule.clone())).await;
+    go("POST", "/push-rules", &[], "", Some(rule)).await;
+    go("GET", "/push-rules", &[], "", None).await;
+    go("GET", "/push-rules/{name}", &["web"], "", None).await;
+    let pushed = json!({ "repository": "images/debian", "tag": "trixie" });
+    go("POST", "/push-rules/{name}/try", &["web"], "", Some(pushed.clone())).await;
+    let mut machine = world.machine(0);
+    machine["labels"] = json!({ "rack": "7" });
+    go("PUT", "/machines/{serial}", &["S1"], "", Some(machine)).await;
+    let tried = go("POST", "/push-rules/{name}/try", &["web"], "", Some(pushed)).await;
+    assert_eq!(tried.body["machines"][0]["outcome"], "would_accept");
+    go("PUT", "/push-rules/{name}/mode", &["web"], "", Some(json!({ "mode": "on" }))).await;
+    let folder = world.state.path().join("root");
+    let again = ["image", "push", folder.to_str().unwrap(), "images/debian:again"];
+    assert_eq!(world.slipway(&again, "").await.code, 0);
+    loop {
+        let runs = go("GET", "/push-rules/{name}/runs", &["web"], "", None).await;
+        if runs.body["runs"][0]["machines"][0]["outcome"] == "accepted" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    go("DELETE", "/push-rules/{name}", &["web"], "", None).await;
     go("GET", "/registry/usage", &[], "", None).await;
     go("GET", "/registry/mode", &[], "", None).await;
     go("PUT", "/registry/mode", &[], "", Some(json!({ "read_only": true, "reason": "a tour" }))).await;

@@ -47,6 +47,7 @@ const KINDS: &[&str] = &[
     "machine.in_service",
     "machine.quarantined",
     "machine.released",
+    "push_rule.run",
 ];
 /// Secrets that are valid at once: the new one and the one before it.
 const SECRETS_MAX: usize = 2;

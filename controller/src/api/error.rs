@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::store::StoreError;
 use crate::telemetry::RequestId;
-use crate::workflow::{AcceptError, HandsError, IntentError, ReportError};
+use crate::workflow::{AcceptError, HandsError, IntentError, PushRuleError, ReportError};
 
 /// A refusal: `{error, message, details?, request_id}`. The id is filled in by [`shape`].
 #[derive(Debug, Clone)]
@@ -105,6 +105,7 @@ fn status(code: &str) -> StatusCode {
         | "invalid_recipe"
         | "machine.placeholder_serial"
         | "report.malformed"
+        | "push_rule.invalid"
         | "callback.url"
         | "callback.secret" => StatusCode::BAD_REQUEST,
         "auth.token" | "report.unauthorized" => StatusCode::UNAUTHORIZED,
@@ -150,6 +151,16 @@ impl From<AcceptError> for ApiError {
             AcceptError::ActiveJob { job, .. } => refusal.details(json!({ "job_id": job })),
             AcceptError::ImageNotFound { path, .. } => refusal.details(json!({ "path": path })),
             _ => refusal,
+        }
+    }
+}
+
+impl From<PushRuleError> for ApiError {
+    fn from(error: PushRuleError) -> Self {
+        match error {
+            PushRuleError::Accept(error) => error.into(),
+            PushRuleError::Store(error) => error.into(),
+            error => Self::new(error.code(), crate::workflow::chain(&error)),
         }
     }
 }
@@ -208,6 +219,10 @@ mod tests {
         for (code, wanted) in [
             ("invalid_recipe", 400),
             ("machine.placeholder_serial", 400),
+            ("push_rule.invalid", 400),
+            ("push_rule.unknown", 404),
+            ("push_rule.exists", 409),
+            ("push_rule.too_many", 409),
             ("auth.token", 401),
             ("report.unauthorized", 401),
             ("auth.role", 403),

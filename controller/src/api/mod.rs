@@ -17,6 +17,7 @@ mod job_view;
 mod jobs;
 mod machines;
 mod metrics;
+mod push_rules;
 mod registry;
 mod schema;
 mod shapes;
@@ -121,6 +122,11 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(registry::mode, registry::set_mode))
         .routes(routes!(registry::collection, registry::collect))
         .routes(routes!(registry::verification, registry::verify))
+        .routes(routes!(push_rules::add, push_rules::list))
+        .routes(routes!(push_rules::show, push_rules::remove))
+        .routes(routes!(push_rules::set_mode))
+        .routes(routes!(push_rules::runs))
+        .routes(routes!(push_rules::try_it))
         .routes(routes!(callbacks::create, callbacks::list))
         .routes(routes!(callbacks::show, callbacks::replace, callbacks::remove))
         .routes(routes!(callbacks::rotate))

@@ -16,6 +16,7 @@ mod job;
 mod machine;
 mod media;
 mod password;
+mod push_rule;
 mod recipe;
 mod registry;
 mod serve;
@@ -57,6 +58,8 @@ enum Command {
     Image(image::Options),
     /// See what the controller's registry holds, and clear it of what nobody needs
     Registry(registry::Options),
+    /// Let pushes to the registry start jobs: rules, and what came of each push
+    PushRule(push_rule::Options),
     /// Check recipes, and read them in plain words
     #[command(subcommand)]
     Recipe(recipe::Command),
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Job(options) => wait(job::run(options)),
         Command::Image(options) => wait(image::run(options)),
         Command::Registry(options) => wait(registry::run(options)),
+        Command::PushRule(options) => wait(push_rule::run(options)),
         Command::Recipe(command) => recipe::run(command),
         Command::Token(options) => wait(token::run(options)),
         Command::Doctor(options) => wait(doctor::run(options)),

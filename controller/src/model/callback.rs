@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::id::{CallbackId, JobId};
+use super::id::{CallbackId, JobId, PushRuleId};
 
 /// A subscription. Its secrets stay sealed in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl Callback {
 /// Something worth telling, before it is known who wants to hear it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// `job.queued`, `job.started`, `job.step`, `job.succeeded`, `job.failed`, `job.cancelled`, `job.complete`, `machine.…`
+    /// `job.queued`, `job.started`, `job.step`, `job.succeeded`, `job.failed`, `job.cancelled`, `job.complete`, `machine.…`, `push_rule.run`
     pub kind: String,
     /// The `data` of the webhook body. Never a secret.
     pub data: serde_json::Value,
@@ -64,6 +64,9 @@ pub struct Delivery {
     /// The job it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
+    /// The push rule whose own `callback_url` this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_id: Option<PushRuleId>,
     /// What happened.
     pub kind: String,
     /// The body, exactly as it is sent and signed.

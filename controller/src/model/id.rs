@@ -85,6 +85,11 @@ id!(
     CallbackId, "callback"
 );
 
+id!(
+    /// A rule about pushes.
+    PushRuleId, "push rule"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

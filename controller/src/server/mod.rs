@@ -19,6 +19,7 @@ mod health;
 mod images;
 mod inherited;
 mod listen;
+mod pushes;
 mod renew;
 mod request;
 mod shelf;
@@ -270,6 +271,7 @@ impl Server {
             tokio::spawn(serve_api(api, router, stopped.clone())),
             tokio::spawn(serve_media(media, Arc::clone(&shelf), stopped.clone())),
             tokio::spawn(Arc::clone(&upkeep).run(stopped.clone())),
+            tokio::spawn(pushes::follow(Arc::clone(&registry), Arc::clone(&workflow), stopped.clone())),
             tokio::spawn(renew::certificate(certificate, clock, stopped)),
         ];
         Ok(Self { api_address, media_address, api_url, media_url, workflow, registry, shelf, stop, tasks })

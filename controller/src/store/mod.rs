@@ -22,12 +22,12 @@ pub use seal::{SealError, Sealer};
 pub use sqlite::SqliteStore;
 pub use words::{
     Added, Applied, Change, Created, DeliveryResult, HostLog, Idempotency, JobFilter, MachineFilter, NewJob,
-    Page, Removed, Updated,
+    Page, PushRunEnd, Removed, RuleAdded, RuleSecrets, Updated,
 };
 
 use crate::model::{
     ApiToken, AuditEntry, Callback, CallbackId, Delivery, Event, Inputs, Job, JobId, Lease, Lifecycle, Live,
-    Machine, MachineId, NewEvent, Secret, TokenId,
+    Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId, PushRun, Secret, TokenId,
 };
 
 /// Shorthand for what every method answers.
@@ -152,6 +152,27 @@ pub trait Store: Send + Sync + 'static {
     fn deliveries(&self, id: &CallbackId, before: Option<i64>, limit: u32) -> Result<Vec<Delivery>>;
     /// Makes a dead or delivered one pending again; false when there is none.
     fn replay_delivery(&self, seq: i64, now: Timestamp) -> Result<bool>;
+
+    // --- pushes to the registry
+
+    /// Adds a rule, unless its name is taken or there are `most` already.
+    fn add_push_rule(&self, rule: PushRule, secrets: RuleSecrets, most: usize) -> Result<RuleAdded>;
+    /// Every rule, by name.
+    fn push_rules(&self) -> Result<Vec<PushRule>>;
+    /// One rule.
+    fn push_rule(&self, name: &str) -> Result<Option<PushRule>>;
+    /// What is sealed of a rule.
+    fn push_rule_secrets(&self, id: &PushRuleId) -> Result<Option<RuleSecrets>>;
+    /// Sets what a rule does from `at` on; the rule as it is now.
+    fn set_push_mode(&self, name: &str, mode: PushMode, at: Timestamp) -> Result<Option<PushRule>>;
+    /// Removes a rule with its runs; its jobs go on.
+    fn remove_push_rule(&self, name: &str) -> Result<bool>;
+    /// Keeps a run that begins, unless its rule has one of that push already; the one that is kept.
+    fn begin_push_run(&self, run: PushRun) -> Result<PushRun>;
+    /// Keeps how a run ended, puts it on record, and announces it to subscribers and to the rule's own `callback_url`.
+    fn end_push_run(&self, end: PushRunEnd) -> Result<()>;
+    /// Runs of a rule before a number, newest first.
+    fn push_runs(&self, rule: &PushRuleId, before: Option<i64>, limit: u32) -> Result<Vec<(i64, PushRun)>>;
 
     // --- health
 

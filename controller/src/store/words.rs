@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Announcement, Inputs, Job, JobId, Lifecycle, MachineId, NewEvent, Secret, Status};
+use crate::model::{
+    Announcement, AuditEntry, Inputs, Job, JobId, Lifecycle, MachineId, NewEvent, PushRun, Secret, Status,
+};
 
 /// A job to be made, with everything that becomes durable together with it.
 #[derive(Debug, Clone)]
@@ -179,6 +181,37 @@ pub enum DeliveryResult {
         /// What the last attempt met.
         error: String,
     },
+}
+
+/// What stays sealed of a push rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSecrets {
+    /// Its recipe as it was given, the image left open.
+    pub recipe: Secret<String>,
+    /// What signs what goes to its `callback_url`.
+    pub callback_secret: Option<Secret<String>>,
+}
+
+/// How adding a push rule went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleAdded {
+    /// It is new.
+    Done,
+    /// Another rule has this name.
+    NameTaken,
+    /// There are as many as there may be.
+    TooMany,
+}
+
+/// A run that is done with, and everything that becomes durable together with it.
+#[derive(Debug, Clone)]
+pub struct PushRunEnd {
+    /// The run as it ended.
+    pub run: PushRun,
+    /// Its line in the audit log.
+    pub audit: AuditEntry,
+    /// What to tell.
+    pub announcement: Announcement,
 }
 
 /// A piece of a host's log.

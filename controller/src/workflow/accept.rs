@@ -117,7 +117,7 @@ impl Workflow {
         let api_url = self.reachable("api_url", machine.api_url.as_ref().unwrap_or(&settings.api_url))?;
         let media_url =
             self.reachable("media_url", machine.media_url.as_ref().unwrap_or(&settings.media_url))?;
-        callback_secret_fits(submission)?;
+        callback_secret_fits(submission.callback_url.as_ref(), submission.callback_secret.as_ref())?;
         if let Some(url) = &submission.callback_url {
             self.deps
                 .fetch
@@ -409,9 +409,13 @@ fn seconds(recipe: &Recipe) -> Overrides {
 /// Bytes of key that Standard Webhooks asks for.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-fn callback_secret_fits(submission: &Submission) -> Result<(), AcceptError> {
-    let Some(secret) = &submission.callback_secret else { return Ok(()) };
-    let problem = if submission.callback_url.is_none() {
+/// Whether a secret can sign what goes to that address.
+pub(super) fn callback_secret_fits(
+    url: Option<&String>,
+    secret: Option<&Secret<String>>,
+) -> Result<(), AcceptError> {
+    let Some(secret) = secret else { return Ok(()) };
+    let problem = if url.is_none() {
         "there is no callback_url that it could sign for; give both, or leave it out"
     } else if !secret_key(secret).is_some_and(|key| SECRET_BYTES.contains(&key.len())) {
         "it is `whsec_` and 24 to 64 random bytes in base64; leave it out to have one made"

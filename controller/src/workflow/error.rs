@@ -343,7 +343,7 @@ impl From<super::drive::Fault> for HandsError {
     }
 }
 
-fn store_code(error: &StoreError) -> &'static str {
+pub(super) fn store_code(error: &StoreError) -> &'static str {
     match error {
         StoreError::DiskFull { .. } => "store.disk_full",
         _ => "store.unavailable",

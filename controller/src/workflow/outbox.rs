@@ -72,14 +72,7 @@ async fn deliver_due(workflow: &Arc<Workflow>) -> Result<Option<Timestamp>, Stor
 async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreError> {
     let secrets = match delivery.callback_id.clone() {
         Some(id) => store::on(&workflow.deps.store, move |store| store.callback_secrets(&id)).await?,
-        None => match delivery.job_id.clone() {
-            Some(id) => {
-                let secret =
-                    store::on(&workflow.deps.store, move |store| store.job_callback_secret(&id)).await?;
-                secret.into_iter().collect()
-            }
-            None => vec![],
-        },
+        None => own_secret(workflow, &delivery).await?.into_iter().collect(),
     };
     if secrets.is_empty() {
         // What nobody can verify is not sent.
@@ -116,6 +109,20 @@ async fn send(workflow: &Arc<Workflow>, delivery: Delivery) -> Result<(), StoreE
         );
     }
     store::on(&workflow.deps.store, move |store| store.settle_delivery(delivery.seq, result)).await
+}
+
+/// What signs what goes to the `callback_url` of a job or of a push rule.
+async fn own_secret(
+    workflow: &Arc<Workflow>,
+    delivery: &Delivery,
+) -> Result<Option<Secret<String>>, StoreError> {
+    let (job, rule) = (delivery.job_id.clone(), delivery.rule_id.clone());
+    store::on(&workflow.deps.store, move |store| match (job, rule) {
+        (Some(job), _) => store.job_callback_secret(&job),
+        (None, Some(rule)) => Ok(store.push_rule_secrets(&rule)?.and_then(|secrets| secrets.callback_secret)),
+        (None, None) => Ok(None),
+    })
+    .await
 }
 
 /// `webhook-signature`: one `v1,…` per secret that is valid now, so that receivers can rotate.

@@ -21,9 +21,10 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// The site.
 pub struct World {
-    _mount: Option<Mount>,
-    _disc: tempfile::TempDir,
+    mount: Option<Mount>,
+    disc: tempfile::TempDir,
     pub state: tempfile::TempDir,
+    config: Config,
     pub server: Server,
     pub rack: Rack,
     pub player: Arc<Player>,
@@ -177,7 +178,7 @@ impl World {
             ..Fragment::default()
         };
         let config = Config::check(more.over(usual)).unwrap();
-        let server = Server::start_at(config, Pace::fast()).await.unwrap();
+        let server = Server::start_at(config.clone(), Pace::fast()).await.unwrap();
         let player = Arc::new(Player::default());
         let rack = RackConfig { folder: disc.path().join("rack"), ..rack };
         let rack = Rack::start_with_host(rack, player.clone()).await.unwrap();
@@ -189,7 +190,23 @@ impl World {
             .build()
             .unwrap();
         let token = std::fs::read_to_string(state.path().join("admin.token")).unwrap().trim().to_owned();
-        Self { _mount: mount, _disc: disc, state, server, rack, player, http, token }
+        Self { mount, disc, state, config, server, rack, player, http, token }
+    }
+
+    /// The same site after its controller was cut off at once, as by a power cut, and started again.
+    pub async fn killed(self) -> Self {
+        let Self { mount, disc, state, config, server, rack, player, http, token } = self;
+        server.kill().await;
+        let begun = std::time::Instant::now();
+        let server = loop {
+            match Server::start_at(config.clone(), Pace::fast()).await {
+                Ok(server) => break server,
+                // A thread of the one before is at its last write.
+                Err(error) => assert!(begun.elapsed() < SOON, "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        Self { mount, disc, state, config, server, rack, player, http, token }
     }
 
     /// Asks the API as the first admin.

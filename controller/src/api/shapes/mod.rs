@@ -5,6 +5,7 @@
 mod access;
 mod job;
 mod machine;
+mod push;
 mod registry;
 mod site;
 
@@ -14,6 +15,7 @@ pub use machine::{
     BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
     PowerState, Probe,
 };
+pub use push::{PushModeInput, PushRule, PushRuleInput, PushRuleList, PushRun, PushRunList, PushTryInput};
 pub use registry::{
     CollectionInput, CollectionState, RegistryMode, RegistryModeInput, UsagePage, VerificationState,
 };

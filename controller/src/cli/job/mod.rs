@@ -194,7 +194,8 @@ fn read(value: Value) -> anyhow::Result<Job> {
     serde_json::from_value(value).context("the controller's answer is no job")
 }
 
-fn recipe(file: &Path) -> anyhow::Result<Box<RawValue>> {
+/// The recipe in a file, as it is written.
+pub(super) fn recipe(file: &Path) -> anyhow::Result<Box<RawValue>> {
     let most = schema::validate::RECIPE_MAX as u64;
     let mut text = String::new();
     let read = if file == Path::new("-") {

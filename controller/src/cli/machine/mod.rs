@@ -3,6 +3,8 @@
 mod add;
 mod trust;
 
+pub(super) use add::pair;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 

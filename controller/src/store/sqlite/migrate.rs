@@ -6,11 +6,14 @@ use super::super::{Result, StoreError};
 use super::db;
 
 /// In order; the first brings an empty file to version 1. Released files are never edited.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_callback_secret.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_callback_secret.sql"),
+    include_str!("migrations/0003_push_rules.sql"),
+];
 
 /// Version after the last of them.
-pub const NEWEST: i64 = 2;
+pub const NEWEST: i64 = 3;
 
 /// Brings the file to [`NEWEST`], each step in a transaction of its own.
 pub fn run(connection: &mut Connection, path: &str) -> Result<()> {

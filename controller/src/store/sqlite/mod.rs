@@ -11,6 +11,7 @@ mod jobs;
 mod machines;
 mod migrate;
 mod outbox;
+mod push_rules;
 mod timeline;
 
 use std::fs::File;
@@ -25,11 +26,11 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Added, Applied, Change, Created, DeliveryResult, HostLog, JobFilter, MachineFilter, NewJob, Page,
-    Removed, Result, Sealer, Store, StoreError, Updated,
+    PushRunEnd, Removed, Result, RuleAdded, RuleSecrets, Sealer, Store, StoreError, Updated,
 };
 use crate::model::{
     Announcement, ApiToken, AuditEntry, Callback, CallbackId, Delivery, Event, Inputs, Job, JobId, Lease,
-    Lifecycle, Live, Machine, MachineId, NewEvent, Secret, TokenId,
+    Lifecycle, Live, Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId, PushRun, Secret, TokenId,
 };
 
 /// Nobody else can have the file open, so leases of other owners are leases of the dead.
@@ -312,6 +313,34 @@ impl Store for SqliteStore {
     }
     fn replay_delivery(&self, seq: i64, now: Timestamp) -> Result<bool> {
         self.write("replaying a delivery", |tx| outbox::replay(tx, seq, now))
+    }
+
+    fn add_push_rule(&self, rule: PushRule, secrets: RuleSecrets, most: usize) -> Result<RuleAdded> {
+        self.write("adding a push rule", |tx| push_rules::add(tx, &self.sealer, &rule, &secrets, most))
+    }
+    fn push_rules(&self) -> Result<Vec<PushRule>> {
+        self.read("listing push rules", push_rules::all)
+    }
+    fn push_rule(&self, name: &str) -> Result<Option<PushRule>> {
+        self.read("reading a push rule", |c| push_rules::by_name(c, name))
+    }
+    fn push_rule_secrets(&self, id: &PushRuleId) -> Result<Option<RuleSecrets>> {
+        self.read("reading a push rule's recipe", |c| push_rules::secrets(c, &self.sealer, id))
+    }
+    fn set_push_mode(&self, name: &str, mode: PushMode, at: Timestamp) -> Result<Option<PushRule>> {
+        self.write("changing a push rule", |tx| push_rules::set_mode(tx, name, mode, at))
+    }
+    fn remove_push_rule(&self, name: &str) -> Result<bool> {
+        self.write("removing a push rule", |tx| push_rules::remove(tx, name))
+    }
+    fn begin_push_run(&self, run: PushRun) -> Result<PushRun> {
+        self.write("beginning a push run", |tx| push_rules::begin(tx, &run))
+    }
+    fn end_push_run(&self, end: PushRunEnd) -> Result<()> {
+        self.write("ending a push run", |tx| push_rules::end(tx, &end))
+    }
+    fn push_runs(&self, rule: &PushRuleId, before: Option<i64>, limit: u32) -> Result<Vec<(i64, PushRun)>> {
+        self.read("listing push runs", |c| push_rules::runs(c, rule, before, limit))
     }
 
     fn check(&self) -> Result<()> {

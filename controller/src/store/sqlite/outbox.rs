@@ -5,12 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::super::{DeliveryResult, Result, Sealer, StoreError};
 use super::{db, from_doc, from_micros, micros, to_doc};
-use crate::model::{Announcement, Callback, CallbackId, Delivery, DeliveryState, Job, JobId, Secret};
+use crate::model::{
+    Announcement, Callback, CallbackId, Delivery, DeliveryState, Job, JobId, PushRuleId, Secret,
+};
 
 const WHAT: &str = "reading or writing callbacks";
 const PAGE_MAX: u32 = 500;
-const COLUMNS: &str =
-    "seq, webhook_id, callback_id, url, job_id, kind, body, state, attempts, created_at, next_at, last_error";
+const COLUMNS: &str = "seq, webhook_id, callback_id, url, job_id, kind, body, state, attempts, created_at, next_at, last_error, rule_id";
 
 fn context(id: &CallbackId) -> String {
     format!("callback/{id}/secrets")
@@ -77,23 +78,49 @@ pub fn announce(tx: &Transaction<'_>, at: Timestamp, job: Option<&Job>, what: &[
             .map(|callback| (Some(&callback.id), callback.url.as_str()));
         let own = job.and_then(|job| job.callback_url.as_deref()).map(|url| (None, url));
         for (callback, url) in wanting.chain(own) {
-            tx.execute(
-                "INSERT INTO outbox (webhook_id, callback_id, url, job_id, kind, body, state, created_at, next_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?7)",
-                params![
-                    format!("msg_{}", uuid::Uuid::now_v7().simple()),
-                    callback.map(CallbackId::as_str),
-                    url,
-                    job.map(|job| job.id.as_str()),
-                    announcement.kind,
-                    body,
-                    micros(at)
-                ],
-            )
-            .map_err(db(WHAT))?;
+            let to = Receiver { callback, job: job.map(|job| &job.id), rule: None, url };
+            write(tx, at, &to, &announcement.kind, &body)?;
         }
     }
     Ok(())
+}
+
+/// Writes one delivery for a push rule's own `callback_url`.
+pub fn tell_rule(
+    tx: &Transaction<'_>,
+    at: Timestamp,
+    rule: &PushRuleId,
+    url: &str,
+    what: &Announcement,
+) -> Result<()> {
+    write(tx, at, &Receiver { callback: None, job: None, rule: Some(rule), url }, &what.kind, &what.body(at))
+}
+
+/// Where a delivery goes, and whose secret signs it.
+struct Receiver<'a> {
+    callback: Option<&'a CallbackId>,
+    job: Option<&'a JobId>,
+    rule: Option<&'a PushRuleId>,
+    url: &'a str,
+}
+
+fn write(tx: &Transaction<'_>, at: Timestamp, to: &Receiver<'_>, kind: &str, body: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO outbox (webhook_id, callback_id, url, job_id, rule_id, kind, body, state, created_at, next_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?8)",
+        params![
+            format!("msg_{}", uuid::Uuid::now_v7().simple()),
+            to.callback.map(CallbackId::as_str),
+            to.url,
+            to.job.map(JobId::as_str),
+            to.rule.map(PushRuleId::as_str),
+            kind,
+            body,
+            micros(at)
+        ],
+    )
+    .map(drop)
+    .map_err(db(WHAT))
 }
 
 /// The oldest pending one of each subscriber and job, if it is due. What has no job waits for nobody.
@@ -172,6 +199,7 @@ fn select(c: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Ve
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let callback: Option<String> = row.get(2)?;
     let job: Option<String> = row.get(4)?;
+    let rule: Option<String> = row.get(12)?;
     let state: String = row.get(7)?;
     Ok(Delivery {
         seq: row.get(0)?,
@@ -179,6 +207,7 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         callback_id: callback.and_then(|id| id.parse::<CallbackId>().ok()),
         url: row.get(3)?,
         job_id: job.and_then(|id| id.parse::<JobId>().ok()),
+        rule_id: rule.and_then(|id| id.parse::<PushRuleId>().ok()),
         kind: row.get(5)?,
         body: row.get(6)?,
         state: match state.as_str() {

@@ -5,6 +5,7 @@ mod bmc;
 mod failing;
 mod finishing;
 mod leaving;
+mod pushing;
 mod reporting;
 mod restarting;
 mod telling;

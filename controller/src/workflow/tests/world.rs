@@ -328,6 +328,14 @@ impl World {
         (Timestamp::from_microsecond(until).unwrap(), fence)
     }
 
+    /// Makes every run of a push rule one that was begun and never ended, as a power cut before its last write would.
+    pub fn forget_run_ended(&self) {
+        let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
+        let sql = "UPDATE push_runs SET ended = 0, doc = json_remove(json_set(doc, '$.machines[0].outcome', 'pending'), \
+                   '$.ended_at', '$.machines[0].job_id')";
+        assert_eq!(file.execute(sql, []).unwrap(), 1);
+    }
+
     /// Makes every call about jobs fail, as a broken disk would, until it is called with false.
     pub fn lose_store(&self, lost: bool) {
         let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
