@@ -162,7 +162,9 @@ impl Host for Player {
             return HostExit::Stays;
         };
         let script = self.scripts.lock().unwrap().get(&boot.serial).cloned().unwrap_or_default();
-        let medium = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+        // A controller that was killed meanwhile serves nothing.
+        let Ok(answer) = reqwest::get(url).await else { return HostExit::Stays };
+        let Ok(medium) = answer.bytes().await else { return HostExit::Stays };
         self.work(&boot.serial, &medium, script).await
     }
 }

@@ -26,8 +26,10 @@ use crate::model::{
 };
 use crate::store::{self, Idempotency, MachineFilter, PushRunEnd, Store, StoreError};
 
-/// Machines that are looked at, or given a job, at once.
+/// Machines that are given a job at once.
 const PARALLEL: usize = 8;
+/// Machines that are only asked at once: each may take the minute that a BMC is given to answer.
+const PARALLEL_DRY: usize = 64;
 /// Kind of what is told of a run.
 pub const RUN_KIND: &str = "push_rule.run";
 /// Machines read from the store at once.
@@ -63,10 +65,11 @@ impl Workflow {
     /// Does what the site's rules say about a push. Doing it again does nothing twice. An error means that nobody can
     /// tell how far it came: the same push is to be handed in again.
     pub async fn pushed(self: &Arc<Self>, push: Push) -> Result<(), StoreError> {
-        for rule in store::on(&self.deps.store, Store::push_rules).await? {
-            let mode = rule.mode_for(&push);
-            if mode != PushMode::Off {
-                Box::pin(self.run_rule(rule, mode, push.clone())).await?;
+        let rules = store::on(&self.deps.store, Store::push_rules).await?;
+        // Jobs before dry runs, which wait for BMCs.
+        for wanted in [PushMode::On, PushMode::DryRun] {
+            for rule in rules.iter().filter(|rule| rule.mode_for(&push) == wanted) {
+                Box::pin(self.run_rule(rule.clone(), wanted, push.clone())).await?;
             }
         }
         Ok(())
@@ -171,8 +174,13 @@ impl Workflow {
     /// Settles every machine of a run that is pending.
     async fn carry_out(self: &Arc<Self>, rule: PushRule, run: &mut PushRun) -> Result<(), StoreError> {
         let id = rule.id.clone();
-        let secrets = store::on(&self.deps.store, move |store| store.push_rule_secrets(&id)).await?;
-        let Some(secrets) = secrets else {
+        let found = store::on(&self.deps.store, move |store| store.push_rule_secrets(&id)).await;
+        if let Err(error @ StoreError::Sealed { .. }) = &found {
+            // Asking again would not open it, and other pushes wait behind this one.
+            run.refused = Some(Why::new("push_rule.sealed", chain(error)));
+            return Ok(());
+        }
+        let Some(secrets) = found? else {
             let removed =
                 Why::new("push_rule.unknown", format!("push rule {} was removed meanwhile", rule.name));
             run.refused = Some(removed);
@@ -192,7 +200,8 @@ impl Workflow {
                 work.push(settle(Arc::clone(self), Arc::clone(&order), place, one.clone()));
             }
         }
-        let mut settled = futures_util::stream::iter(work).buffer_unordered(PARALLEL);
+        let at_once = if order.mode == PushMode::On { PARALLEL } else { PARALLEL_DRY };
+        let mut settled = futures_util::stream::iter(work).buffer_unordered(at_once);
         while let Some(done) = settled.next().await {
             let (place, fate) = done?;
             run.machines[place].fate = fate;

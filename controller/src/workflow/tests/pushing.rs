@@ -204,6 +204,31 @@ async fn one_machine_that_cannot_have_a_job_is_told_with_the_reason_and_is_left_
 }
 
 #[tokio::test]
+async fn tags_that_one_request_set_are_one_push() {
+    let (world, rule) = world(PushMode::On).await;
+    for tag in ["latest", "v1", "v1.2"] {
+        let push = Push { tag: tag.to_owned(), ..push(&world, "p1") };
+        world.workflow.pushed(push).await.unwrap();
+    }
+    let runs = runs(&world, &rule);
+    assert_eq!((runs.len(), runs[0].push.tag.as_str(), runs[0].summary().as_str()), (1, "v1", "1 accepted"));
+}
+
+#[tokio::test]
+async fn a_recipe_that_no_key_opens_refuses_its_push_and_holds_up_no_other() {
+    let (world, rule) = world(PushMode::On).await;
+    world.spoil_push_rules();
+    world.workflow.add_push_rule(new("whole")).await.unwrap();
+    let whole = world.workflow.set_push_mode("whole", PushMode::On).await.unwrap();
+    world.workflow.pushed(push(&world, "p1")).await.unwrap();
+    assert_eq!(
+        runs(&world, &rule)[0].refused.as_ref().map(|why| why.code.as_str()),
+        Some("push_rule.sealed")
+    );
+    assert_eq!(runs(&world, &whole)[0].summary(), "1 accepted");
+}
+
+#[tokio::test]
 async fn a_push_from_before_a_rule_was_on_starts_nothing() {
     let (world, rule) = world(PushMode::DryRun).await;
     let early = push(&world, "early");

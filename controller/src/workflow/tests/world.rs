@@ -328,6 +328,12 @@ impl World {
         (Timestamp::from_microsecond(until).unwrap(), fence)
     }
 
+    /// Makes what is sealed of push rules unreadable, as another key would.
+    pub fn spoil_push_rules(&self) {
+        let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
+        file.execute("UPDATE push_rules SET sealed = x'00'", []).unwrap();
+    }
+
     /// Makes every run of a push rule one that was begun and never ended, as a power cut before its last write would.
     pub fn forget_run_ended(&self) {
         let file = rusqlite::Connection::open(self.dir.path().join("slipway.db")).unwrap();
