@@ -198,3 +198,20 @@ async fn only_an_admin_switches_the_registry_and_only_with_a_reason_that_fits() 
     assert_eq!((answer.status, &answer.body["by"]), (200, &Value::from("first admin")), "{answer:?}");
     world.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_are_shown_with_what_is_used_and_a_push_beyond_one_says_so() {
+    use controller::config::Fragment;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("slipway.toml");
+    std::fs::write(&path, "[[registry_quota]]\nnamespace = \"images\"\nsize = \"100B\"\n").unwrap();
+    let world = World::configured(Fragment::from_file(&path).unwrap()).await;
+    let ran = world.slipway(&["registry", "du"], "").await;
+    assert!(ran.out.ends_with("\nNAMESPACE  USED  QUOTA\nimages     0 B   100 B\n"), "{ran:?}");
+    let ran = world.push_debian().await;
+    assert!(ran.code == 1 && ran.err.contains("the repositories of images hold"), "{ran:?}");
+    let answer = world.ask("GET", "/registry/usage", None).await;
+    assert_eq!(answer.body["quotas"][0]["size"], 100, "{answer:?}");
+    assert!(answer.body["quotas"][0]["used"].as_u64().unwrap() <= 100, "{answer:?}");
+    world.server.stop().await;
+}

@@ -38,6 +38,8 @@ pub trait ImageStore: Send + Sync + 'static {
     fn read_only(&self) -> Option<Value>;
     /// Refuses changes for that reason, or with none lets them in again; the error in words.
     async fn set_read_only(&self, reason: Option<String>, by: String) -> Result<(), String>;
+    /// How the quotas stand, `[{namespace, size, used}]`; the error in words.
+    async fn quotas(&self) -> Result<Value, String>;
     /// What repositories hold, by name after `after`, at most `limit`; the error in words.
     async fn usage(&self, after: String, limit: usize) -> Result<Value, String>;
 }
@@ -122,7 +124,7 @@ pub async fn set_mode(
     Ok(Json(mode_of(state.images.read_only())))
 }
 
-/// What each repository holds.
+/// What each repository holds, and how the quotas stand.
 #[utoipa::path(
     get,
     path = "/registry/usage",
@@ -136,13 +138,15 @@ pub async fn usage(
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<Value>, ApiError> {
     let limit = query.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    let found = state.images.usage(query.after, limit).await.map_err(|error| {
+    let fault = |error: String| {
         tracing::error!(error, "adding up the registry");
         ApiError::new("internal", "the registry's storage is at fault; the controller's log says why")
-    })?;
+    };
+    let found = state.images.usage(query.after, limit).await.map_err(fault)?;
+    let quotas = state.images.quotas().await.map_err(fault)?;
     let rows = found.as_array().map_or(0, Vec::len);
     let next = if rows == limit { found[rows - 1]["repository"].clone() } else { Value::Null };
-    Ok(Json(json!({ "repositories": found, "next": next })))
+    Ok(Json(json!({ "repositories": found, "quotas": quotas, "next": next })))
 }
 
 /// Whether a collection runs, and what the last one did.

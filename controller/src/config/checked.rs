@@ -7,9 +7,10 @@ use glob::Pattern;
 use url::{Host, Url};
 
 use super::fragment::Fragment;
+use super::quota;
 use super::retention::Retention;
 use crate::model::Deadlines;
-use crate::registry::Immutable;
+use crate::registry::{Immutable, Quota};
 
 /// Folder of everything, where a package puts it.
 const STATE_DIR: &str = "/var/lib/slipway";
@@ -78,6 +79,8 @@ pub struct Config {
     pub registry_retention: Vec<Retention>,
     /// Tags of the registry that are made once.
     pub registry_immutable: Vec<Immutable>,
+    /// How much namespaces of the registry may hold.
+    pub registry_quota: Vec<Quota>,
     /// Logging.
     pub logging: Logging,
 }
@@ -155,6 +158,7 @@ impl Config {
         let rules = merged.registry_immutable.unwrap_or_default();
         let registry_immutable =
             rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
+        let registry_quota = quota::check(merged.registry_quota.unwrap_or_default(), &mut faults.0);
         faults.into_result()?;
         Ok(Self {
             maintenance_iso: merged
@@ -176,6 +180,7 @@ impl Config {
             registry_anonymous_pull,
             registry_retention,
             registry_immutable,
+            registry_quota,
             logging: Logging { format, filter },
         })
     }

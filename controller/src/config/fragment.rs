@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::immutable::WrittenImmutable;
+use super::quota::WrittenQuota;
 use super::retention::Written;
 
 /// Prefix of environment variables.
@@ -50,6 +51,8 @@ pub struct Fragment {
     pub registry_retention: Option<Vec<Written>>,
     /// Tags of the registry that are made once, neither moved nor removed. Default: none.
     pub registry_immutable: Option<Vec<WrittenImmutable>>,
+    /// How much namespaces of the registry may hold. Default: the disk is the bound.
+    pub registry_quota: Option<Vec<WrittenQuota>>,
     /// `text` or `json`. Default `text`.
     pub log_format: Option<String>,
     /// What is logged, in tracing's filter syntax. Default `info`.
@@ -163,6 +166,7 @@ impl Fragment {
             registry_anonymous_pull: list("registry_anonymous_pull"),
             registry_retention: None,
             registry_immutable: None,
+            registry_quota: None,
             log_format: text("log_format"),
             log_filter: text("log_filter"),
         })
@@ -188,6 +192,7 @@ impl Fragment {
             registry_anonymous_pull: self.registry_anonymous_pull.or(lower.registry_anonymous_pull),
             registry_retention: self.registry_retention.or(lower.registry_retention),
             registry_immutable: self.registry_immutable.or(lower.registry_immutable),
+            registry_quota: self.registry_quota.or(lower.registry_quota),
             log_format: self.log_format.or(lower.log_format),
             log_filter: self.log_filter.or(lower.log_filter),
         }

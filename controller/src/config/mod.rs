@@ -8,6 +8,7 @@
 mod checked;
 mod fragment;
 mod immutable;
+mod quota;
 mod retention;
 
 pub use checked::{Config, ConfigError, LogFormat, Logging, Prefix};

@@ -20,6 +20,7 @@ use super::{
     immutable::{Fixed, Stays},
     index::IndexError,
     name::{NameError, Reference, Repository, Tag},
+    quota::Room,
     store::StoreError,
 };
 
@@ -194,6 +195,17 @@ pub enum RegistryError {
     /// A rule of the site says that a tag stays as it was made.
     #[error("{0}")]
     Immutable(Box<Stays>),
+    /// A quota is used up.
+    #[error(
+        "{room}, and {more} bytes more do not fit; remove images there and collect, or have the quota raised \
+         (registry_quota in the configuration)"
+    )]
+    Quota {
+        /// How it stands.
+        room: Room,
+        /// Bytes that were to come.
+        more: u64,
+    },
     /// The registry is switched to read-only.
     #[error(
         "the registry is read-only since {}: {reason}; pulls go on, push or delete again when that is over",
@@ -293,7 +305,9 @@ impl RegistryError {
             Self::Pinned { .. } | Self::Immutable(_) | Self::Collecting => (StatusCode::CONFLICT, "DENIED"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             // Not 503: clients would send a whole push again and again.
-            Self::Denied { .. } | Self::ReadOnly { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied { .. } | Self::ReadOnly { .. } | Self::Quota { .. } => {
+                (StatusCode::FORBIDDEN, "DENIED")
+            }
             Self::Guessing { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Store(StoreError::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Index(error) if error.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),

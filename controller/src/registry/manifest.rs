@@ -143,6 +143,10 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             return Err(RegistryError::immutable(&fixed, push.repository, tag.clone(), held));
         }
     }
+    let known = Reference::Digest(digest.clone());
+    if registry.index.manifest(&push.repository, &known)?.is_none() {
+        registry.check_room(&push.repository, None, push.bytes.len() as u64)?;
+    }
     let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(&digest);
     registry.store.put_small(&push.id, &digest, &push.bytes)?;
@@ -166,6 +170,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         id: push.id,
         by: push.by.0,
         fixed,
+        quotas: registry.quotas(&push.repository),
         at,
     };
     match registry.index.put_manifest(&manifest)? {
@@ -174,6 +179,10 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         }
         Stored::Fixed(tag, held) => {
             Err(RegistryError::immutable(&manifest.fixed, push.repository, tag, held))
+        }
+        Stored::Over(room) => {
+            registry.drop_unheld(&digest)?;
+            Err(RegistryError::Quota { room, more: size })
         }
         Stored::Yes => {
             if !push.tags.is_empty() {

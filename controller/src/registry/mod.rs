@@ -35,6 +35,7 @@ pub mod name;
 pub mod options;
 mod page;
 mod private;
+mod quota;
 pub mod range;
 mod referrers;
 pub mod resolve;
@@ -57,6 +58,7 @@ pub use index::{PUSHES_KEPT, Push};
 use mode::ReadOnly;
 use name::{Reference, Repository};
 pub use options::Options;
+pub use quota::{Quota, Room};
 use store::Store;
 use upload::Sessions;
 pub use verify::{Damage, Finding, Verification};
@@ -222,6 +224,11 @@ impl Registry {
         self.blocking(move |registry| Ok(registry.index.usage(&after, limit)?)).await
     }
 
+    /// How the quotas stand.
+    pub async fn rooms(self: &Arc<Self>) -> Result<Vec<Room>, RegistryError> {
+        self.blocking(|registry| Ok(registry.index.rooms(&registry.options.quotas)?)).await
+    }
+
     /// Whether index and disk answer, for readiness probes.
     pub async fn check(self: &Arc<Self>) -> Result<(), RegistryError> {
         self.blocking(|registry| {
@@ -245,6 +252,39 @@ impl Registry {
     /// Which tags of a repository are made once.
     fn fixed(&self, repository: &Repository) -> Fixed {
         Fixed::of(&self.options.immutable, repository)
+    }
+
+    /// The quotas of a repository.
+    fn quotas(&self, repository: &Repository) -> Vec<Quota> {
+        Quota::of(&self.options.quotas, repository)
+    }
+
+    /// The room for new content of a repository, by the quota that leaves least; none when there is no bound, and for
+    /// content that the repository shows already.
+    fn room(&self, repository: &Repository, of: Option<&Digest>) -> Result<Option<Room>, RegistryError> {
+        let quotas = self.quotas(repository);
+        if quotas.is_empty() {
+            return Ok(None);
+        }
+        if let Some(digest) = of
+            && self.index.holds_blob(repository, digest)?
+        {
+            return Ok(None);
+        }
+        Ok(self.index.rooms(&quotas)?.into_iter().min_by_key(Room::left))
+    }
+
+    /// Refuses that many bytes of new content where there is no room for them.
+    fn check_room(
+        &self,
+        repository: &Repository,
+        of: Option<&Digest>,
+        more: u64,
+    ) -> Result<(), RegistryError> {
+        match self.room(repository, of)? {
+            Some(room) if room.left() < more => Err(RegistryError::Quota { room, more }),
+            _ => Ok(()),
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Immutable, gc::Rule};
+use super::{Immutable, Quota, gc::Rule};
 
 /// Settings of a registry. [`Options::default`] suits a service behind TLS with an authorizer.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub retention: Vec<Rule>,
     /// Tags that are made once; without a rule, none.
     pub immutable: Vec<Immutable>,
+    /// How much namespaces may hold; without one, the disk is the bound.
+    pub quotas: Vec<Quota>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             grace: Duration::from_secs(3600),
             retention: Vec::new(),
             immutable: Vec::new(),
+            quotas: Vec::new(),
             clock: Timestamp::now,
         }
     }

@@ -317,6 +317,7 @@ fn open(config: &Config) -> Result<Kept, ServerError> {
     let options = registry::Options {
         retention: retention.collect(),
         immutable: config.registry_immutable.clone(),
+        quotas: config.registry_quota.clone(),
         ..registry::Options::default()
     };
     let registry = Registry::open(&path, options).map_err(|source| ServerError::Registry { path, source })?;

@@ -168,6 +168,11 @@ impl ImageStore for Upkeep {
         self.registry.set_read_only(reason, by).await.map_err(|error| chain(&error))
     }
 
+    async fn quotas(&self) -> Result<Value, String> {
+        let rooms = self.registry.rooms().await.map_err(|error| chain(&error))?;
+        Ok(json!(rooms))
+    }
+
     async fn usage(&self, after: String, limit: usize) -> Result<Value, String> {
         let usage = self.registry.usage(after, limit).await.map_err(|error| chain(&error))?;
         Ok(json!(usage))

@@ -16,10 +16,23 @@ pub struct Usage {
     bytes: u64,
 }
 
+/// A quota as it stands.
+#[derive(ToSchema)]
+pub struct QuotaUse {
+    /// `team` is `team` and `team/app`, not `teamwork`; empty for all repositories.
+    namespace: String,
+    /// Most bytes.
+    size: u64,
+    /// Bytes that its repositories show; a push that would make it more than `size` is refused.
+    used: u64,
+}
+
 /// Repositories by name.
 #[derive(ToSchema)]
 pub struct UsagePage {
     repositories: Vec<Usage>,
+    /// All of them, on every page.
+    quotas: Vec<QuotaUse>,
     /// Give it as `after` for the next page; null at the end.
     #[schema(required)]
     next: Option<String>,

@@ -1,6 +1,7 @@
 //! `slipway registry`: what the embedded registry holds, and clearing it of what nobody needs. Pushing is
 //! `slipway image push`, or any OCI client.
 
+mod held;
 mod mode;
 
 use std::path::PathBuf;
@@ -17,7 +18,6 @@ use super::client::{Client, path};
 use super::connection::Connection;
 use super::image;
 use super::print_json;
-use super::table::table;
 
 /// Between looks at a running collection.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What each repository holds
+    /// What each repository holds, and how the quotas stand
     Du {
         /// Print the API's JSON
         #[arg(long)]
@@ -110,8 +110,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.connection.client()?;
     match options.command {
         Command::Du { json } => {
-            let repositories = usage(&client).await?;
-            if json { print_json(&json!(repositories))? } else { print!("{}", held(&repositories)) }
+            let held = held::ask(&client).await?;
+            if json { print_json(&held)? } else { print!("{}", held::told(&held)) }
         }
         Command::Tags { repository } => tags(&client, &repository).await?,
         Command::Rm { reference } => {
@@ -149,41 +149,6 @@ fn split(reference: &str) -> anyhow::Result<(&str, &str)> {
     whole.with_context(|| {
         format!("{reference:?} has no tag and no digest; give repository:tag or repository@sha256:…")
     })
-}
-
-async fn usage(client: &Client) -> anyhow::Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut after = String::new();
-    loop {
-        let query =
-            url::form_urlencoded::Serializer::new(String::new()).append_pair("after", &after).finish();
-        let mut page = client.get(&format!("/registry/usage?{query}")).await?;
-        if let Value::Array(rows) = page["repositories"].take() {
-            all.extend(rows);
-        }
-        match page["next"].take() {
-            Value::String(next) if next > after => after = next,
-            _ => return Ok(all),
-        }
-    }
-}
-
-fn held(repositories: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let rows: Vec<Vec<String>> = repositories
-        .iter()
-        .map(|row| {
-            let size = human(row["bytes"].as_u64().unwrap_or_default());
-            vec![
-                text(&row["repository"]),
-                text(&row["tags"]),
-                text(&row["manifests"]),
-                text(&row["blobs"]),
-                size,
-            ]
-        })
-        .collect();
-    table(&["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE"], &rows)
 }
 
 async fn tags(client: &Client, repository: &str) -> anyhow::Result<()> {

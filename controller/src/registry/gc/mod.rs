@@ -128,6 +128,17 @@ fn run(registry: &Registry, index: &dyn Index, dry_run: bool) -> Result<Collecti
     Ok(done)
 }
 
+impl Registry {
+    /// Removes content that has just become nobody's, without waiting for a collection. The caller holds its lock.
+    pub(super) fn drop_unheld(&self, digest: &Digest) -> Result<(), RegistryError> {
+        if self.index.note_unheld(digest, self.now())?.is_some() {
+            self.store.remove_blob(digest)?;
+            self.index.forget_unheld(digest)?;
+        }
+        Ok(())
+    }
+}
+
 struct Pass<'a> {
     registry: &'a Registry,
     index: &'a dyn Index,

@@ -14,6 +14,7 @@ use super::{
     immutable::Fixed,
     mode::ReadOnly,
     name::{Reference, Repository, Tag},
+    quota::{Quota, Room},
 };
 
 mod error;
@@ -59,6 +60,8 @@ pub struct NewManifest {
     pub by: String,
     /// Tags of the repository that may not be moved.
     pub fixed: Fixed,
+    /// Quotas of the repository.
+    pub quotas: Vec<Quota>,
     /// When.
     pub at: Timestamp,
 }
@@ -72,6 +75,17 @@ pub enum Stored {
     Missing(Digest),
     /// Nothing was changed, because this tag may not be moved and points to this.
     Fixed(Tag, Digest),
+    /// Nothing was changed, because this quota would be exceeded.
+    Over(Room),
+}
+
+/// How making a blob visible ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linked {
+    /// It is visible.
+    Yes,
+    /// Nothing was changed, because this quota would be exceeded.
+    Over(Room),
 }
 
 /// An upload that has begun.
@@ -128,7 +142,8 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     /// Whether the file answers.
     fn check(&self) -> Result<(), IndexError>;
 
-    /// Makes a durable blob visible in a repository, and forgets the upload that it came by.
+    /// Makes a durable blob visible in a repository, and forgets the upload that it came by; not when a quota would be
+    /// exceeded.
     fn link_blob(
         &self,
         repository: &Repository,
@@ -136,7 +151,8 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
         size: u64,
         upload: Option<&str>,
         at: Timestamp,
-    ) -> Result<(), IndexError>;
+        quotas: &[Quota],
+    ) -> Result<Linked, IndexError>;
     /// Whether a blob is visible in a repository.
     fn holds_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, IndexError>;
     /// Repositories that a blob is visible in, by name, at most `limit`.
@@ -203,6 +219,9 @@ pub trait Index: Garbage + Pushes + Send + Sync + 'static {
     ) -> Result<Option<Page<String>>, IndexError>;
     /// Repositories that have a manifest, by name after `after`, at most `limit`.
     fn repositories(&self, after: &str, limit: usize) -> Result<Page<String>, IndexError>;
+
+    /// How quotas stand, in their order.
+    fn rooms(&self, quotas: &[Quota]) -> Result<Vec<Room>, IndexError>;
 
     /// Why nothing may be written, when that was switched on.
     fn read_only(&self) -> Result<Option<ReadOnly>, IndexError>;

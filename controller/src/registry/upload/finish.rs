@@ -7,7 +7,7 @@ use super::{
     receive::Writer,
     session::{self, Held, Session},
 };
-use crate::registry::{Registry, digest::Digest, error::RegistryError, name::Repository};
+use crate::registry::{Registry, digest::Digest, error::RegistryError, index::Linked, name::Repository};
 
 /// Closes a session. Content of another digest ends it: nothing that can still be sent would mend it. While nothing is
 /// written it stays as it is.
@@ -25,10 +25,19 @@ pub(super) fn finish(
         }
         verified => verified?,
     }
+    if let Err(error) = registry.check_room(repository, Some(digest), session.offset) {
+        session::end(registry, session)?;
+        return Err(error);
+    }
     let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(digest);
     registry.store.commit(&session.id, &writer.file, digest)?;
-    registry.index.link_blob(repository, digest, session.offset, Some(&session.id), registry.now())?;
+    if let Err(error) = link(registry, repository, digest, session.offset, Some(&session.id)) {
+        if matches!(error, RegistryError::Quota { .. }) {
+            session::end(registry, session)?;
+        }
+        return Err(error);
+    }
     session.ended = true;
     registry.uploads.forget(&session.id);
     Ok(())
@@ -43,7 +52,9 @@ pub(super) fn finish_whole<S: Deref<Target = Session>>(
     digest: &Digest,
 ) -> Result<(), RegistryError> {
     let session = &*writer.session;
-    let verified = received.and_then(|()| verify(registry, session, &writer.file, digest));
+    let verified = received
+        .and_then(|()| verify(registry, session, &writer.file, digest))
+        .and_then(|()| registry.check_room(repository, Some(digest), session.offset));
     let turn = verified.and_then(|()| registry.switch.begin());
     let _held = registry.locks.hold(digest);
     let done = turn.and_then(|turn| {
@@ -57,7 +68,26 @@ pub(super) fn finish_whole<S: Deref<Target = Session>>(
             return Err(error);
         }
     };
-    Ok(registry.index.link_blob(repository, digest, session.offset, None, registry.now())?)
+    link(registry, repository, digest, session.offset, None)
+}
+
+/// Makes the blob visible, or refuses and removes it again: others may have used up the quota meanwhile. The caller holds
+/// the lock of its digest.
+fn link(
+    registry: &Registry,
+    repository: &Repository,
+    digest: &Digest,
+    size: u64,
+    upload: Option<&str>,
+) -> Result<(), RegistryError> {
+    let quotas = registry.quotas(repository);
+    match registry.index.link_blob(repository, digest, size, upload, registry.now(), &quotas)? {
+        Linked::Yes => Ok(()),
+        Linked::Over(room) => {
+            registry.drop_unheld(digest)?;
+            Err(RegistryError::Quota { room, more: size })
+        }
+    }
 }
 
 /// Compares digests; reads the file again when the running hash is lost or of another kind.

@@ -26,7 +26,7 @@ use super::{
     call::Call,
     digest::{Algorithm, Digest},
     error::{RegistryError, held},
-    index::{Index, UploadRow},
+    index::{Index, Linked, UploadRow},
     name::{Repository, shown},
     range::{Chunk, chunk},
     store::Store,
@@ -108,6 +108,7 @@ async fn begin(call: &Call, repository: Repository, algorithm: Algorithm) -> Res
     call.registry()
         .blocking(move |registry| {
             let _turn = registry.switch.begin()?;
+            registry.check_room(&row.repository, None, 1)?;
             registry.store.check_room()?;
             registry.store.create_upload(&row.id)?;
             Ok(registry.index.begin_upload(&row)?)
@@ -140,8 +141,11 @@ async fn mount(call: &Call, repository: &Repository, digest: &Digest) -> Result<
             let _turn = registry.switch.begin()?;
             let _held = registry.locks.hold(&digest);
             let Some(size) = registry.store.blob_size(&digest)? else { return Ok(false) };
-            registry.index.link_blob(&repository, &digest, size, None, registry.now())?;
-            Ok(true)
+            let quotas = registry.quotas(&repository);
+            match registry.index.link_blob(&repository, &digest, size, None, registry.now(), &quotas)? {
+                Linked::Yes => Ok(true),
+                Linked::Over(room) => Err(RegistryError::Quota { room, more: size }),
+            }
         };
         return call.registry().blocking(link).await;
     }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::session::Session;
 use crate::registry::{
     error::RegistryError,
+    quota::Room,
     store::{Store, StoreError},
 };
 
@@ -51,10 +52,12 @@ impl<S: DerefMut<Target = Session>> Writer<S> {
 }
 
 /// How much may come, and how slowly.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Exactly this many bytes, when the client announced it.
     pub announced: Option<u64>,
+    /// Room for the whole session, when there is a bound.
+    pub room: Option<Room>,
     /// Longest silence.
     pub idle: Duration,
 }
@@ -68,6 +71,7 @@ pub(super) async fn receive<S>(
 where
     S: DerefMut<Target = Session> + Send + 'static,
 {
+    let held = writer.session.offset;
     let mut pipe = Pipe { at: At::Rest(writer) };
     let mut batch = Vec::new();
     let (mut waiting, mut received) = (0, 0_u64);
@@ -88,6 +92,11 @@ where
         received += bytes.len() as u64;
         if let Some(announced) = limits.announced.filter(|&announced| received > announced) {
             end = Err(RegistryError::Length { announced, received });
+            break;
+        }
+        let more = held + received;
+        if let Some(room) = limits.room.as_ref().filter(|room| more > room.left()) {
+            end = Err(RegistryError::Quota { room: room.clone(), more });
             break;
         }
         waiting += bytes.len();

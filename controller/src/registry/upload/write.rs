@@ -11,13 +11,14 @@ use super::{
     session::{self, Held, Session},
 };
 use crate::registry::{
-    Registry, call::Call, digest::Digest, error::RegistryError, name::Repository, store::StoreError,
+    Registry, call::Call, digest::Digest, error::RegistryError, name::Repository, quota::Room,
+    store::StoreError,
 };
 
 /// `PATCH`: adds a chunk; how far the upload is now.
 pub(super) async fn append(call: &Call, repository: &Repository, id: &str) -> Result<u64, RegistryError> {
-    let writer = take(call, repository, id).await?;
-    let writer = fill(call, repository, writer).await?;
+    let (writer, room) = take(call, repository, id, None).await?;
+    let writer = fill(call, repository, writer, room).await?;
     Ok(writer.session.offset)
 }
 
@@ -28,13 +29,13 @@ pub(super) async fn close(
     id: &str,
     digest: &Digest,
 ) -> Result<(), RegistryError> {
-    let writer = match take(call, repository, id).await {
+    let (writer, room) = match take(call, repository, id, Some(digest.clone())).await {
         Err(error @ RegistryError::UploadUnknown { .. }) => {
             return closed_before(call, repository, digest, error).await;
         }
         taken => taken?,
     };
-    let writer = fill(call, repository, writer).await?;
+    let writer = fill(call, repository, writer, room).await?;
     let (repository, digest) = (repository.clone(), digest.clone());
     call.registry().blocking(move |registry| finish(registry, writer, &repository, &digest)).await
 }
@@ -46,15 +47,20 @@ pub(super) async fn whole(
     digest: &Digest,
 ) -> Result<(), RegistryError> {
     let session = Session::new(Uuid::new_v4().to_string(), digest.algorithm());
-    let limits = Limits { announced: call.content_length(), idle: call.registry().options.body_idle };
-    let writer = call
+    let (announced, idle) = (call.content_length(), call.registry().options.body_idle);
+    let (wanted, to) = (digest.clone(), repository.clone());
+    let (writer, room) = call
         .registry()
         .blocking(move |registry| {
+            let room = registry.room(&to, Some(&wanted))?;
+            fits(room.as_ref(), announced.unwrap_or(0))?;
             registry.store.check_room()?;
             let file = registry.store.create_upload(&session.id)?;
-            Ok(Writer { session: Box::new(session), file, store: Arc::clone(&registry.store) })
+            let writer = Writer { session: Box::new(session), file, store: Arc::clone(&registry.store) };
+            Ok((writer, room))
         })
         .await?;
+    let limits = Limits { announced, room, idle };
     let (writer, received) = body_into(call, writer, limits).await;
     let Some(writer) = writer else { return received };
     let (repository, digest) = (repository.clone(), digest.clone());
@@ -77,12 +83,19 @@ async fn closed_before(
     if call.registry().blocking(held).await? { Ok(()) } else { Err(error) }
 }
 
-async fn take(call: &Call, repository: &Repository, id: &str) -> Result<Writer<Held>, RegistryError> {
+/// Takes a session, with the room for its content; content that the repository shows already needs none.
+async fn take(
+    call: &Call,
+    repository: &Repository,
+    id: &str,
+    of: Option<Digest>,
+) -> Result<(Writer<Held>, Option<Room>), RegistryError> {
     let (repository, id) = (repository.clone(), id.to_owned());
     call.registry()
         .blocking(move |registry| {
             let (session, file) = session::take(registry, &repository, &id)?;
-            Ok(Writer { session, file, store: Arc::clone(&registry.store) })
+            let room = registry.room(&repository, of.as_ref())?;
+            Ok((Writer { session, file, store: Arc::clone(&registry.store) }, room))
         })
         .await
 }
@@ -99,21 +112,41 @@ async fn body_into<S: DerefMut<Target = Session> + Send + 'static>(
     received
 }
 
-/// Appends the request's body. On a full disk the session ends, because what it holds is what fills the disk.
+/// Whether that many bytes fit.
+fn fits(room: Option<&Room>, more: u64) -> Result<(), RegistryError> {
+    match room {
+        Some(room) if room.left() < more => Err(RegistryError::Quota { room: room.clone(), more }),
+        _ => Ok(()),
+    }
+}
+
+/// Appends the request's body. On a full disk, or beyond a quota, the session ends, because what it holds is what
+/// fills it.
 async fn fill(
     call: &Call,
     repository: &Repository,
     writer: Writer<Held>,
+    room: Option<Room>,
 ) -> Result<Writer<Held>, RegistryError> {
     let announced = check_order(call, repository, &writer.session.id, writer.session.offset)?;
-    let limits = Limits { announced, idle: call.registry().options.body_idle };
-    match body_into(call, writer, limits).await {
+    let whole = writer.session.offset.saturating_add(announced.unwrap_or(0));
+    let filled = match fits(room.as_ref(), whole) {
+        Ok(()) => {
+            let limits = Limits { announced, room, idle: call.registry().options.body_idle };
+            body_into(call, writer, limits).await
+        }
+        refused => (Some(writer), refused),
+    };
+    match filled {
         (Some(writer), Ok(())) => Ok(writer),
-        (Some(mut writer), Err(full @ RegistryError::Store(StoreError::Full { .. }))) => {
+        (
+            Some(mut writer),
+            Err(full @ (RegistryError::Store(StoreError::Full { .. }) | RegistryError::Quota { .. })),
+        ) => {
             let ended =
                 call.registry().blocking(move |registry| session::end(registry, &mut writer.session)).await;
             if let Err(error) = ended {
-                tracing::error!(%error, "an upload that filled the disk could not be ended");
+                tracing::error!(%error, "an upload that filled its disk or quota could not be ended");
             }
             Err(full)
         }

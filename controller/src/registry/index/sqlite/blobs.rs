@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{as_limit, as_stored, damaged, garbage, made_repository_id, manifests, parsed, repository_id};
+use super::{
+    as_limit, as_stored, damaged, garbage, made_repository_id, manifests, parsed, quotas, repository_id,
+};
 use crate::registry::{
     digest::Digest,
     immutable::Fixed,
-    index::{Removed, UploadRow},
+    index::{Linked, Removed, UploadRow},
     name::Repository,
+    quota::Quota,
 };
 
 pub(super) fn link(
@@ -18,7 +21,15 @@ pub(super) fn link(
     size: u64,
     upload: Option<&str>,
     at: Timestamp,
-) -> Result<(), rusqlite::Error> {
+    quotas: &[Quota],
+) -> Result<Linked, rusqlite::Error> {
+    let known = repository_id(connection, repository)?;
+    if !quotas.is_empty()
+        && !quotas::shows_blob(connection, known, &digest.to_string())?
+        && let Some(room) = quotas::exceeded(connection, quotas, size)?
+    {
+        return Ok(Linked::Over(room));
+    }
     let id = made_repository_id(connection, repository)?;
     connection
         .prepare_cached(
@@ -30,7 +41,7 @@ pub(super) fn link(
     if let Some(upload) = upload {
         end_upload(connection, upload)?;
     }
-    Ok(())
+    Ok(Linked::Yes)
 }
 
 pub(super) fn holds(

@@ -308,23 +308,19 @@ pub(super) fn usage(
                  (SELECT count(*) FROM tag WHERE tag.repository = repository.id),
                  (SELECT count(*) FROM manifest WHERE manifest.repository = repository.id),
                  (SELECT count(*) FROM repository_blob AS link WHERE link.repository = repository.id),
-                 (SELECT total(size) FROM repository_blob AS link WHERE link.repository = repository.id)
-                     + (SELECT total(size) FROM manifest WHERE manifest.repository = repository.id)
+                 bytes
              FROM repository WHERE name > ?1 ORDER BY name LIMIT ?2",
         )?
         .query_map(params![after, as_limit(limit)], |row| {
             let count = |column: usize| -> Result<u64, rusqlite::Error> {
                 u64::try_from(row.get::<_, i64>(column)?).map_err(|error| damaged(column, error))
             };
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            // sizes are sums of what is on disk
-            let bytes = row.get::<_, f64>(4)? as u64;
             Ok(Usage {
                 repository: row.get(0)?,
                 tags: count(1)?,
                 manifests: count(2)?,
                 blobs: count(3)?,
-                bytes,
+                bytes: count(4)?,
             })
         })?
         .collect()

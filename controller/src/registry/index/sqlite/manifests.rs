@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, pushes, repository_id};
+use super::{as_stored, damaged, garbage, made_repository_id, parsed, pins, pushes, quotas, repository_id};
 use crate::registry::{
     digest::Digest,
     document::Need,
@@ -22,8 +22,14 @@ pub(super) fn put(connection: &Connection, manifest: &NewManifest) -> Result<Sto
     if let Some((tag, held)) = fixed_elsewhere(connection, known, manifest)? {
         return Ok(Stored::Fixed(tag, held));
     }
-    let id = made_repository_id(connection, &manifest.repository)?;
     let digest = manifest.row.digest.to_string();
+    if !manifest.quotas.is_empty()
+        && !quotas::shows_manifest(connection, known, &digest)?
+        && let Some(room) = quotas::exceeded(connection, &manifest.quotas, manifest.row.size)?
+    {
+        return Ok(Stored::Over(room));
+    }
+    let id = made_repository_id(connection, &manifest.repository)?;
     let at = manifest.at.as_millisecond();
     let annotations = serde_json::to_string(&manifest.row.annotations).map_err(|error| damaged(0, error))?;
     connection

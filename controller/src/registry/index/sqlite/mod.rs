@@ -15,13 +15,14 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Index, IndexError, ManifestRow, NewManifest, Page, Pin, Removed, Stored, UploadRow};
+use super::{Index, IndexError, Linked, ManifestRow, NewManifest, Page, Pin, Removed, Stored, UploadRow};
 use crate::registry::{
     digest::Digest,
     document::Need,
     immutable::Fixed,
     mode::ReadOnly,
     name::{Reference, Repository, Tag},
+    quota::{Quota, Room},
 };
 
 mod blobs;
@@ -30,6 +31,7 @@ mod lists;
 mod manifests;
 mod pins;
 mod pushes;
+mod quotas;
 mod switch;
 
 /// Every schema change there ever was, in order; the file's `user_version` counts those it has.
@@ -38,6 +40,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_garbage.sql"),
     include_str!("0003_pushes.sql"),
     include_str!("0004_read_only.sql"),
+    include_str!("0005_quota.sql"),
 ];
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -194,9 +197,10 @@ impl Index for SqliteIndex {
         size: u64,
         upload: Option<&str>,
         at: Timestamp,
-    ) -> Result<(), IndexError> {
+        quotas: &[Quota],
+    ) -> Result<Linked, IndexError> {
         self.write("adding a blob", |transaction| {
-            blobs::link(transaction, repository, digest, size, upload, at)
+            blobs::link(transaction, repository, digest, size, upload, at, quotas)
         })
     }
 
@@ -296,6 +300,12 @@ impl Index for SqliteIndex {
 
     fn repositories(&self, after: &str, limit: usize) -> Result<Page<String>, IndexError> {
         self.read("listing repositories", |connection| lists::repositories(connection, after, limit))
+    }
+
+    fn rooms(&self, quotas: &[Quota]) -> Result<Vec<Room>, IndexError> {
+        self.read("adding up namespaces", |connection| {
+            quotas.iter().map(|quota| quotas::room(connection, quota)).collect()
+        })
     }
 
     fn read_only(&self) -> Result<Option<ReadOnly>, IndexError> {

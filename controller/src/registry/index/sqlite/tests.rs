@@ -8,7 +8,7 @@ use super::*;
 use crate::registry::{
     digest::Algorithm,
     document::Need,
-    index::{PUSHES_KEPT, Page, Pushes as _, UploadRow},
+    index::{Cursor, Garbage as _, PUSHES_KEPT, Page, Pushes as _, UploadRow},
 };
 
 fn open(folder: &tempfile::TempDir) -> SqliteIndex {
@@ -47,6 +47,7 @@ fn manifest(place: usize, name: usize, needs: Vec<(Digest, Need)>, tags: Vec<Tag
         id: format!("push of {name}"),
         by: "ci".to_owned(),
         fixed: Fixed::default(),
+        quotas: Vec::new(),
         at: at(1),
     }
 }
@@ -67,7 +68,7 @@ fn what_was_written_is_read_after_opening_again() {
     {
         let index = open(&folder);
         index.begin_upload(&upload).unwrap();
-        index.link_blob(&repository(1), &digest(2), 7, None, at(1)).unwrap();
+        index.link_blob(&repository(1), &digest(2), 7, None, at(1), &[]).unwrap();
         assert_eq!(index.put_manifest(&new).unwrap(), Stored::Yes);
         index.pin(&pin).unwrap();
     }
@@ -79,7 +80,7 @@ fn what_was_written_is_read_after_opening_again() {
     assert_eq!(referrers, Page { items: vec![new.row], more: false });
     assert_eq!(index.uploads_before(at(5)).unwrap(), Vec::<String>::new());
     assert_eq!(index.uploads_before(at(6)).unwrap(), ["u"]);
-    index.link_blob(&repository(1), &digest(3), 7, Some("u"), at(1)).unwrap();
+    index.link_blob(&repository(1), &digest(3), 7, Some("u"), at(1), &[]).unwrap();
     assert_eq!(index.upload("u").unwrap(), None, "a blob takes the place of its upload");
 }
 
@@ -97,8 +98,8 @@ fn a_file_of_a_later_release_is_left_alone() {
 fn a_manifest_that_misses_a_piece_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let index = open(&folder);
-    index.link_blob(&repository(1), &digest(1), 7, None, at(1)).unwrap();
-    index.link_blob(&repository(2), &digest(2), 7, None, at(1)).unwrap();
+    index.link_blob(&repository(1), &digest(1), 7, None, at(1), &[]).unwrap();
+    index.link_blob(&repository(2), &digest(2), 7, None, at(1), &[]).unwrap();
     let needs = vec![(digest(1), Need::Blob), (digest(2), Need::Blob)];
     let new = manifest(1, 5, needs, vec![tag(1)]);
     assert_eq!(
@@ -221,7 +222,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Link(place, blob) => {
-                    index.link_blob(&repository(place), &digest(blob), 1, None, at(1)).unwrap();
+                    index.link_blob(&repository(place), &digest(blob), 1, None, at(1), &[]).unwrap();
                     model.blobs.insert((place, blob));
                 }
                 Step::Unlink(place, blob) => {
@@ -283,8 +284,126 @@ proptest! {
                 model.tags.keys().filter(|key| key.0 == place).map(|key| tag(key.1).to_string()).collect();
             prop_assert_eq!(listed, expected);
         }
+        for row in index.usage("", 10).unwrap() {
+            let place = (0..3).find(|place| repository(*place).as_str() == row.repository).unwrap();
+            let blobs = model.blobs.iter().filter(|key| key.0 == place).count();
+            let manifests = model.manifests.iter().filter(|key| key.0 == place).count();
+            prop_assert_eq!(row.bytes, (blobs + 3 * manifests) as u64, "one byte for each blob, three for each manifest");
+        }
         let listed = index.repositories("", 10).unwrap().items;
         let expected: BTreeSet<String> = model.manifests.iter().map(|key| repository(key.0).to_string()).collect();
         prop_assert_eq!(listed, expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// Repositories of two namespaces, and of neither.
+const PLACES: [&str; 4] = ["team", "team/app", "teamwork", "other"];
+
+fn place(number: usize) -> Repository {
+    PLACES[number].parse().unwrap()
+}
+
+#[test]
+fn what_was_there_before_quotas_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.sqlite");
+    let old = Connection::open(&path).unwrap();
+    for sql in &MIGRATIONS[..4] {
+        old.execute_batch(sql).unwrap();
+    }
+    old.pragma_update(None, "user_version", 4).unwrap();
+    old.execute_batch(
+        "INSERT INTO repository (id, name) VALUES (1, 'team/app'), (2, 'other'), (3, 'team');
+         INSERT INTO repository_blob VALUES (1, 'sha256:a', 100, 0), (1, 'sha256:b', 20, 0), (2, 'sha256:a', 100, 0);
+         INSERT INTO manifest VALUES (1, 'sha256:c', 'x', 3, NULL, NULL, '{}', 0);",
+    )
+    .unwrap();
+    drop(old);
+    let index = SqliteIndex::open(&path).unwrap();
+    let found: Vec<(String, u64)> =
+        index.usage("", 10).unwrap().into_iter().map(|row| (row.repository, row.bytes)).collect();
+    assert_eq!(found, [("other".to_owned(), 100), ("team".to_owned(), 0), ("team/app".to_owned(), 123)]);
+    let quotas = ["team", ""].map(|name| Quota { namespace: name.to_owned(), size: 1000 });
+    let used: Vec<u64> = index.rooms(&quotas).unwrap().iter().map(|room| room.used).collect();
+    assert_eq!(used, [123, 223]);
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Link(usize, usize),
+    Unlink(usize, usize),
+    Put(usize, usize),
+    Delete(usize, usize),
+    Sweep,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let (place, thing) = (0..PLACES.len(), 0..6_usize);
+    prop_oneof![
+        6 => (place.clone(), thing.clone()).prop_map(|(place, thing)| Change::Link(place, thing)),
+        2 => (place.clone(), thing.clone()).prop_map(|(place, thing)| Change::Unlink(place, thing)),
+        4 => (place.clone(), thing.clone()).prop_map(|(place, thing)| Change::Put(place, thing)),
+        2 => (place, thing).prop_map(|(place, thing)| Change::Delete(place, thing)),
+        1 => Just(Change::Sweep),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_history_exceeds_a_quota_and_what_fits_is_always_taken(changes in proptest::collection::vec(change(), 1..60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(&folder);
+        let quotas = [("team", 12), ("team/app", 7), ("", 20)]
+            .map(|(name, size)| Quota { namespace: name.to_owned(), size });
+        // Blobs are as large as their number and one; manifests, from 100 on, have three bytes.
+        let size = |thing: usize| if thing < 100 { thing as u64 + 1 } else { 3 };
+        let mut held: BTreeSet<(usize, usize)> = BTreeSet::new();
+        let used = |held: &BTreeSet<(usize, usize)>, quota: &Quota| -> u64 {
+            held.iter().filter(|key| quota.covers(&place(key.0))).map(|key| size(key.1)).sum()
+        };
+        for change in changes {
+            let fits = |at: usize, thing: usize| {
+                held.contains(&(at, thing))
+                    || quotas.iter().filter(|quota| quota.covers(&place(at)))
+                        .all(|quota| used(&held, quota) + size(thing) <= quota.size)
+            };
+            match change {
+                Change::Link(to, blob) => {
+                    let expected = fits(to, blob);
+                    let kept = Quota::of(&quotas, &place(to));
+                    let linked = index.link_blob(&place(to), &digest(blob), size(blob), None, at(1), &kept).unwrap();
+                    prop_assert_eq!(linked == Linked::Yes, expected);
+                    held.extend(expected.then_some((to, blob)));
+                }
+                Change::Unlink(from, blob) => {
+                    let gone = index.unlink_blob(&place(from), &digest(blob), &Fixed::default(), at(1)).unwrap();
+                    prop_assert_eq!(gone == Removed::Yes, held.remove(&(from, blob)));
+                }
+                Change::Put(to, number) => {
+                    let thing = 100 + number;
+                    let expected = fits(to, thing);
+                    let mut new = manifest(0, thing, vec![], vec![]);
+                    (new.repository, new.quotas) = (place(to), Quota::of(&quotas, &place(to)));
+                    let stored = index.put_manifest(&new).unwrap();
+                    prop_assert_eq!(stored == Stored::Yes, expected);
+                    held.extend(expected.then_some((to, thing)));
+                }
+                Change::Delete(from, number) => {
+                    let thing = 100 + number;
+                    let gone = index.delete_manifest(&place(from), &digest(thing), &Fixed::default(), at(1)).unwrap();
+                    prop_assert_eq!(gone == Removed::Yes, held.remove(&(from, thing)));
+                }
+                Change::Sweep => {
+                    index.unlink_unnamed(&Cursor::default(), at(2), at(2), 100).unwrap();
+                    held.retain(|key| key.1 >= 100);
+                }
+            }
+            for (room, quota) in index.rooms(&quotas).unwrap().into_iter().zip(&quotas) {
+                prop_assert_eq!(room.used, used(&held, quota), "{}", &room.namespace);
+                prop_assert!(room.used <= quota.size);
+            }
+        }
     }
 }
