@@ -135,7 +135,7 @@ async fn a_controller_that_is_killed_at_any_instant_after_a_push_makes_one_job_o
         assert_eq!(made.status, 201, "{made:?}");
         world.ask("PUT", &format!("/push-rules/{name}/mode"), Some(json!({ "mode": "on" }))).await;
         assert_eq!(tag(&world, &world.token, &tagged).await, 201);
-        tokio::time::sleep(Duration::from_millis(4 * (round as u64 - 1))).await;
+        tokio::time::sleep(Duration::from_millis(14 * (round as u64 - 1))).await;
         world = world.killed().await;
         let run = ended(&world, &name, 1).await.remove(0);
         let of_it: Vec<Value> =

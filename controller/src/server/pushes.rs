@@ -13,6 +13,8 @@ use crate::workflow::{Workflow, chain};
 
 /// Pushes taken up at once.
 const BATCH: usize = 100;
+/// Between hearing of a push and looking: what is pushed together costs one write to forget, not one each.
+const GATHER: Duration = Duration::from_millis(50);
 /// After a fault of store or registry.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -41,16 +43,16 @@ pub async fn follow(registry: Arc<Registry>, workflow: Arc<Workflow>, mut stoppe
                 Some(PAUSE)
             }
         };
-        let pause = async {
+        let waited = async {
             match again {
                 Some(pause) => tokio::time::sleep(pause).await,
+                // The registry lives as long as this, so that it always is a push.
+                None if pushed.changed().await.is_ok() => tokio::time::sleep(GATHER).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = pause => {}
-            // The registry lives as long as this.
-            Ok(()) = pushed.changed(), if again.is_none() => {}
+            () = waited => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
     }
