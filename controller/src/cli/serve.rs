@@ -27,6 +27,10 @@ pub struct Options {
     /// Address of the media listener, on the BMC network.
     #[arg(long)]
     media_listen: Option<String>,
+    /// Address where the registry answers by plain HTTP besides: for a TLS proxy on this host, or a network where nobody
+    /// listens to tokens.
+    #[arg(long)]
+    registry_listen: Option<String>,
     /// URL by which hosts reach the API.
     #[arg(long)]
     api_url: Option<String>,
@@ -59,6 +63,7 @@ impl Options {
             state_dir: self.state_dir,
             api_listen: self.api_listen,
             media_listen: self.media_listen,
+            registry_listen: self.registry_listen,
             api_url: self.api_url,
             media_url: self.media_url,
             api_names: self.api_names,
@@ -73,6 +78,16 @@ impl Options {
     }
 }
 
+/// How large a block the allocator is taught to keep. Pieces of pushes have a mebibyte.
+const KEPT_BLOCK: usize = 8 << 20;
+
+/// Teaches glibc to keep memory that pushes will want again at once: it takes the size of the first large block that is freed
+/// for the size that a program works with. Otherwise it gives every piece of a push back to the kernel, which clears it
+/// before it hands it out again; a fifth of the processor time of a push.
+fn teach_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BLOCK)));
+}
+
 /// Runs the controller until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let file = match &options.config {
@@ -83,6 +98,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let merged = options.fragment().over(Fragment::from_environment()?).over(file);
     let config = Config::check(merged)?;
     telemetry::start(&config.logging)?;
+    teach_allocator();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -53,6 +53,8 @@ pub struct Config {
     pub api_listen: SocketAddr,
     /// Address of the media listener.
     pub media_listen: SocketAddr,
+    /// Where the registry listens by plain HTTP besides.
+    pub registry_listen: Option<SocketAddr>,
     /// URL of the API as hosts see it, without trailing slash; `None`: made of the bound address.
     pub api_url: Option<String>,
     /// URL of the media as BMCs see it, without trailing slash; `None`: made of the bound address.
@@ -110,6 +112,8 @@ impl Config {
         let api_listen = faults.address("api_listen", merged.api_listen.as_deref().unwrap_or(API_LISTEN));
         let media_listen =
             faults.address("media_listen", merged.media_listen.as_deref().unwrap_or(MEDIA_LISTEN));
+        let registry_listen =
+            merged.registry_listen.as_deref().map(|text| faults.address("registry_listen", text));
         let api_url = faults.url("api_url", merged.api_url.as_deref(), &["https"], api_listen);
         let media_url =
             faults.url("media_url", merged.media_url.as_deref(), &["http", "https"], media_listen);
@@ -167,6 +171,7 @@ impl Config {
             state_dir,
             api_listen,
             media_listen,
+            registry_listen,
             api_url,
             media_url,
             api_names,

@@ -25,6 +25,9 @@ pub struct Fragment {
     pub api_listen: Option<String>,
     /// Address of the media listener, on the BMC network. Default `127.0.0.1:8080`.
     pub media_listen: Option<String>,
+    /// Address where the registry answers by plain HTTP besides, for a TLS proxy on this host or a network where nobody
+    /// listens. Default: nowhere.
+    pub registry_listen: Option<String>,
     /// URL by which hosts reach the API. Default: made of `api_listen`.
     pub api_url: Option<String>,
     /// URL by which BMCs reach the media. Default: made of `media_listen`.
@@ -153,6 +156,7 @@ impl Fragment {
             state_dir: text("state_dir").map(PathBuf::from),
             api_listen: text("api_listen"),
             media_listen: text("media_listen"),
+            registry_listen: text("registry_listen"),
             api_url: text("api_url"),
             media_url: text("media_url"),
             api_names: list("api_names"),
@@ -179,6 +183,7 @@ impl Fragment {
             state_dir: self.state_dir.or(lower.state_dir),
             api_listen: self.api_listen.or(lower.api_listen),
             media_listen: self.media_listen.or(lower.media_listen),
+            registry_listen: self.registry_listen.or(lower.registry_listen),
             api_url: self.api_url.or(lower.api_url),
             media_url: self.media_url.or(lower.media_url),
             api_names: self.api_names.or(lower.api_names),

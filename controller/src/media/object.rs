@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -39,6 +40,14 @@ pub struct Object {
 }
 
 impl Object {
+    /// The file that has these bytes as they are, when nothing is laid over them.
+    pub fn file(&self, range: Range<u64>) -> Option<Arc<File>> {
+        match &self.source {
+            Source::File(file) if !self.overlay.touches(range) => Some(Arc::clone(file)),
+            _ => None,
+        }
+    }
+
     /// Reads `count` bytes from `offset`. Blocks on the disk.
     pub fn read(&self, offset: u64, count: usize) -> io::Result<Bytes> {
         if let (Source::Memory(bytes), true) = (&self.source, self.overlay == Overlay::default()) {

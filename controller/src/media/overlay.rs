@@ -7,6 +7,8 @@
 //! read     [··TTTT····)  [··JJJ)                     what `lay` makes of what was read
 //! ```
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// One run of bytes at one place.
@@ -46,6 +48,12 @@ pub enum OverlayError {
 }
 
 impl Overlay {
+    /// Whether any of these bytes are laid over.
+    pub fn touches(&self, range: Range<u64>) -> bool {
+        let at = self.patches.partition_point(|patch| patch.end() <= range.start);
+        self.patches.get(at).is_some_and(|patch| patch.offset < range.end)
+    }
+
     /// Adds one patch to an overlay of a file of `len` bytes.
     pub fn with(mut self, len: u64, offset: u64, bytes: Bytes) -> Result<Self, OverlayError> {
         let end = offset.saturating_add(bytes.len() as u64);

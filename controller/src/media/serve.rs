@@ -2,7 +2,9 @@
 //! those. Small ranges are one read on the spot (they come from the page cache); larger ones stream in
 //! [`CHUNK`]s from blocking threads, so that memory per reader is bounded and a slow disk holds nobody else up.
 
+use std::fs::File;
 use std::future::Future as _;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use super::meter::Meter;
 use super::respond::{self, Answer};
 use super::shelf::{Opened, Shelf};
 
@@ -102,6 +105,26 @@ impl Body for MediumBody {
     }
 }
 
+/// Is told of bytes that have left.
+pub type Sent = Box<dyn Fn(u64) + Send + Sync>;
+
+impl MediumBody {
+    /// Where these bytes are in a file, when nothing is laid over them; and what must be told of bytes that were sent from
+    /// there.
+    pub fn file(&self) -> Option<(Arc<File>, Range<u64>, Sent)> {
+        let Self::Reading(reading) = self else { return None };
+        let file = reading.opened.object.file(reading.next..reading.end)?;
+        let (meter, clock) = (Arc::clone(&reading.opened.meter), Arc::clone(&reading.clock));
+        let sent: Sent = Box::new(move |count| sent(&meter, &clock, count));
+        Some((file, reading.next..reading.end, sent))
+    }
+}
+
+fn sent(meter: &Meter, clock: &Clock, count: u64) {
+    meter.sent(count, clock());
+    metrics::counter!("slipway_media_bytes_total").increment(count);
+}
+
 impl Reading {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
         let left = self.end - self.next;
@@ -129,8 +152,7 @@ impl Reading {
         if let Ok(bytes) = &result {
             let count = bytes.len() as u64;
             self.next += count;
-            self.opened.meter.sent(count, (self.clock)());
-            metrics::counter!("slipway_media_bytes_total").increment(count);
+            sent(&self.opened.meter, &self.clock, count);
         } else {
             self.next = self.end;
         }

@@ -2,7 +2,12 @@
 //!
 //! Content is read in large pieces on blocking threads, one piece ahead of the one being sent; no more is ever held.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     body::Body,
@@ -24,7 +29,7 @@ use super::{
 };
 
 /// How much is read at once. Smaller pieces cost system calls, larger ones memory per client.
-const PIECE: u64 = 512 * 1024;
+const PIECE: u64 = 256 * 1024;
 /// Names the content in Docker's way.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// Content under a digest never changes.
@@ -79,7 +84,8 @@ async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Resp
             return Err(RegistryError::BlobRange { range: shown(text), digest: name, size });
         }
     };
-    let body = if *call.method() == Method::HEAD { Body::empty() } else { content(file, first, length) };
+    let content = Content { file: Arc::new(file), first, length };
+    let body = if *call.method() == Method::HEAD { Body::empty() } else { body(&content) };
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
@@ -89,6 +95,7 @@ async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Resp
         (CONTENT_DIGEST, name.to_string()),
     ];
     let mut response = (status, headers, body).into_response();
+    response.extensions_mut().insert(content);
     if status == StatusCode::PARTIAL_CONTENT
         && let Ok(value) = format!("bytes {first}-{}/{size}", first + length - 1).parse()
     {
@@ -123,33 +130,96 @@ pub(super) fn matches_tag(header: &str, tag: &str) -> bool {
     header.split(',').map(|held| held.trim().trim_start_matches("W/")).any(|held| held == tag || held == "*")
 }
 
+/// Where a body's bytes are, for a server that can send a file without reading it; among the extensions of an answer whose
+/// body is read if nobody does.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// The blob.
+    pub file: Arc<File>,
+    /// The first byte.
+    pub first: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// A body on its way.
 struct Reader {
-    ahead: JoinHandle<(File, io::Result<Vec<u8>>)>,
+    file: Arc<File>,
+    buffers: Arc<Buffers>,
+    /// The piece that is being read before it is wanted.
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
     next: u64,
     end: u64,
 }
 
-/// A body of `length` bytes of a file from `first`. A file that ends early breaks the connection, so that nobody takes
-/// the part for the whole.
-fn content(file: File, first: u64, length: u64) -> Body {
-    let end = first + length;
-    let start = (length > 0).then(|| Reader { ahead: read(file, first, end), next: first, end });
-    Body::from_stream(stream::try_unfold(start, |reader| async move {
-        let Some(Reader { ahead, next, end }) = reader else { return Ok::<_, io::Error>(None) };
-        let (file, piece) = ahead.await.map_err(io::Error::other)?;
-        let piece = piece?;
-        let next = next + piece.len() as u64;
-        let rest = (next < end).then(|| Reader { ahead: read(file, next, end), next, end });
-        Ok(Some((Bytes::from(piece), rest)))
-    }))
+impl Reader {
+    fn read(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let length = PIECE.min(self.end - self.next);
+        if length == 0 {
+            return None;
+        }
+        let (file, buffers, from) = (Arc::clone(&self.file), Arc::clone(&self.buffers), self.next);
+        self.next += length;
+        Some(tokio::task::spawn_blocking(move || {
+            let mut piece = buffers.take(usize::try_from(length).unwrap_or_default());
+            file.read_exact_at(&mut piece.bytes[..piece.length], from)?;
+            Ok(Bytes::from_owner(piece))
+        }))
+    }
 }
 
-fn read(file: File, from: u64, end: u64) -> JoinHandle<(File, io::Result<Vec<u8>>)> {
-    tokio::task::spawn_blocking(move || {
-        let mut piece = vec![0; usize::try_from(PIECE.min(end - from)).unwrap_or_default()];
-        let done = file.read_exact_at(&mut piece, from);
-        (file, done.map(|()| piece))
-    })
+/// Buffers of one body, used again and again: new ones cost more than what is read into them.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// A buffer that goes back when its bytes have been sent.
+struct Piece {
+    bytes: Vec<u8>,
+    length: usize,
+    home: Arc<Buffers>,
+}
+
+impl Buffers {
+    fn take(self: &Arc<Self>, length: usize) -> Piece {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        if bytes.len() < length {
+            bytes.resize(length, 0);
+        }
+        Piece { bytes, length, home: Arc::clone(self) }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+/// The body of that content; nothing is read before it is asked for. A file that ends early breaks the connection, so that
+/// nobody takes the part for the whole.
+fn body(content: &Content) -> Body {
+    let reader = Reader {
+        file: Arc::clone(&content.file),
+        buffers: Arc::default(),
+        ahead: None,
+        next: content.first,
+        end: content.first + content.length,
+    };
+    Body::from_stream(stream::try_unfold(reader, |mut reader| async move {
+        let Some(piece) = reader.ahead.take().or_else(|| reader.read()) else {
+            return Ok::<_, io::Error>(None);
+        };
+        let piece = piece.await.map_err(io::Error::other)??;
+        reader.ahead = reader.read();
+        Ok(Some((piece, reader)))
+    }))
 }
 
 #[cfg(test)]

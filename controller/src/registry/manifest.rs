@@ -2,7 +2,7 @@
 //!
 //! A manifest is acknowledged when its bytes and all it names are durable and its tags are set, in one transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     body::Body,
@@ -21,6 +21,7 @@ use super::{
     immutable::Fixed,
     index::{ManifestRow, NewManifest, Removed, Stored},
     name::{Reference, Repository, Tag},
+    recent::Remembered,
     upload,
 };
 
@@ -48,31 +49,40 @@ pub(super) async fn serve(
 
 async fn get(call: &Call, repository: Repository, reference: Reference) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Pull).await?;
-    let whole = *call.method() == Method::GET;
-    let held = call.header(&header::IF_NONE_MATCH).map(ToOwned::to_owned);
-    call.registry()
+    let manifest = find(call.registry(), (repository, reference)).await?;
+    let tag = etag(&manifest.row.digest);
+    if call.header(&header::IF_NONE_MATCH).is_some_and(|held| matches_tag(held, &tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let headers = [
+        (header::CONTENT_TYPE, manifest.row.media_type.clone()),
+        (header::CONTENT_LENGTH, manifest.row.size.to_string()),
+        (header::ETAG, tag),
+        (CONTENT_DIGEST, manifest.row.digest.to_string()),
+    ];
+    let asked = *call.method() == Method::HEAD;
+    let body = if asked { Body::empty() } else { Body::from(manifest.bytes.clone()) };
+    Ok((headers, body).into_response())
+}
+
+/// The manifest, from memory when it was read since the last change.
+async fn find(
+    registry: &Arc<Registry>,
+    key: (Repository, Reference),
+) -> Result<Arc<Remembered>, RegistryError> {
+    let version = registry.index.version();
+    if let Some(manifest) = registry.recent.get(version, &key) {
+        return Ok(manifest);
+    }
+    registry
         .blocking(move |registry| {
-            let row = registry
-                .index
-                .manifest(&repository, &reference)?
-                .ok_or_else(|| RegistryError::manifest_unknown(&repository, &reference))?;
-            let tag = etag(&row.digest);
-            if held.is_some_and(|held| matches_tag(&held, &tag)) {
-                return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
-            }
-            let body = if whole {
-                registry.store.read_small(&row.digest, MANIFEST_LIMIT as u64)?.map(Body::from)
-            } else {
-                registry.store.blob_size(&row.digest)?.map(|_| Body::empty())
-            };
-            let body = body.ok_or_else(|| RegistryError::manifest_unknown(&repository, &reference))?;
-            let headers = [
-                (header::CONTENT_TYPE, row.media_type),
-                (header::CONTENT_LENGTH, row.size.to_string()),
-                (header::ETAG, tag),
-                (CONTENT_DIGEST, row.digest.to_string()),
-            ];
-            Ok((headers, body).into_response())
+            let (repository, reference) = &key;
+            let unknown = || RegistryError::manifest_unknown(repository, reference);
+            let row = registry.index.manifest(repository, reference)?.ok_or_else(unknown)?;
+            let bytes = registry.store.read_small(&row.digest, MANIFEST_LIMIT as u64)?.ok_or_else(unknown)?;
+            let manifest = Arc::new(Remembered { row, bytes: bytes.into() });
+            registry.recent.keep(version, key, &manifest);
+            Ok(manifest)
         })
         .await
 }

@@ -37,6 +37,7 @@ mod page;
 mod private;
 mod quota;
 pub mod range;
+mod recent;
 mod referrers;
 pub mod resolve;
 mod route;
@@ -48,6 +49,7 @@ mod upload;
 mod verify;
 
 use auth::{Authorizer, Realm};
+pub use blob::Content;
 use digest::Digest;
 use error::RegistryError;
 pub use gc::{Collection, Rule};
@@ -72,6 +74,7 @@ pub struct Registry {
     index: Arc<dyn Index>,
     uploads: Sessions,
     locks: locks::DigestLocks,
+    recent: recent::Recent,
     collector: gc::Collector,
     switch: mode::Switch,
     pushed: watch::Sender<()>,
@@ -97,6 +100,7 @@ impl Registry {
             index,
             uploads: Sessions::default(),
             locks: locks::DigestLocks::default(),
+            recent: recent::Recent::default(),
             collector: gc::Collector::default(),
             switch,
             pushed: watch::Sender::new(()),

@@ -138,6 +138,7 @@ impl Registry {
             return Ok(false);
         }
         self.store.quarantine(digest)?;
+        self.recent.clear();
         tracing::error!(%digest, "content of the registry was not what its digest says; it is in quarantine");
         Ok(true)
     }

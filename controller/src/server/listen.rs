@@ -1,26 +1,32 @@
 //! Listeners: sockets in, requests to a service, and an orderly end. Knows neither media nor API.
 //!
 //! ```text
-//! bind ─▶ accept ─▶ (TLS) ─▶ HTTP/1.1, one task per connection ─▶ service
-//!            ▲                    │
-//!   at most CONNECTIONS_MAX       └─ stop: finish the request, then close; cut off after GRACE
+//! bind ─▶ accept ─┬─ TLS ─▶ hyper, one task per connection ─▶ service
+//!            ▲     └─ plain ─▶ direct ─(what is not a read)─▶ hyper
+//!            │
+//!   at most CONNECTIONS_MAX         stop: finish the request, then close; cut off after GRACE
 //! ```
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use super::direct::{self, Part, Patience};
+use super::stream::{Buffered, Gathered, Patient};
 
 /// Open connections of one listener. A thousand machines hold two or three each.
 const CONNECTIONS_MAX: usize = 8192;
@@ -28,8 +34,10 @@ const CONNECTIONS_MAX: usize = 8192;
 const TLS_DEADLINE: Duration = Duration::from_secs(15);
 /// For the head of a request, idle time between requests included. BMCs pause for long while firmware thinks.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
-/// Longest request head; the longest real ones carry a token of 200 bytes.
-const HEAD_MAX: usize = 64 << 10;
+/// For a client that takes nothing of its answer.
+const STALL_DEADLINE: Duration = Duration::from_secs(120);
+/// Longest request head, and largest piece of a body that is read at once.
+const HEAD_MAX: usize = 256 << 10;
 /// What running requests get after a stop.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of file descriptors.
@@ -85,14 +93,19 @@ impl Listener {
     }
 
     /// Serves until `stop` turns true; returns when every connection has ended or [`GRACE`] is over. Requests carry
-    /// the peer as axum's [`ConnectInfo`].
-    pub async fn serve<S, F, B>(self, service: S, mut stop: watch::Receiver<bool>)
-    where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    /// the peer as axum's [`ConnectInfo`]. Where `part` finds that an answer is a part of a file, it is sent without being
+    /// read, unless TLS is spoken.
+    pub async fn serve<S, F, B>(
+        self,
+        service: S,
+        part: fn(&mut Response<B>) -> Option<Part>,
+        mut stop: watch::Receiver<bool>,
+    ) where
+        S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body + Send + 'static,
         B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let acceptor = self.tls.map(tokio_rustls::TlsAcceptor::from);
@@ -117,7 +130,7 @@ impl Listener {
                 (service.clone(), stop.clone(), acceptor.clone(), open.clone());
             open.increment(1.0);
             connections.spawn(async move {
-                connection(socket, peer, acceptor, service, stop).await;
+                connection(socket, peer, acceptor, service, part, stop).await;
                 open.decrement(1.0);
                 drop(permit);
             });
@@ -140,9 +153,10 @@ async fn connection<S, F, B>(
     peer: SocketAddr,
     acceptor: Option<tokio_rustls::TlsAcceptor>,
     service: S,
-    stop: watch::Receiver<bool>,
+    part: fn(&mut Response<B>) -> Option<Part>,
+    mut stop: watch::Receiver<bool>,
 ) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body + Send + 'static,
     B::Data: Send,
@@ -150,9 +164,21 @@ async fn connection<S, F, B>(
 {
     // Answers are whole when they are written; waiting for more only delays small ones.
     let _ = socket.set_nodelay(true);
-    let Some(acceptor) = acceptor else { return http(socket, peer, service, stop).await };
+    let Some(acceptor) = acceptor else {
+        let patience = Patience { head: HEAD_DEADLINE, stall: STALL_DEADLINE, longest: HEAD_MAX };
+        return match direct::serve(socket, peer, patience, &service, part, &mut stop).await {
+            Ok(Some(rest)) => {
+                let (reader, writer) = rest.socket.into_split();
+                let stream = tokio::io::join(Cursor::new(rest.read).chain(reader), writer);
+                http(Patient::new(stream, STALL_DEADLINE), peer, service, stop).await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%peer, %error, "connection ended"),
+        };
+    };
+    let socket = Buffered::new(Patient::new(socket, STALL_DEADLINE));
     match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => http(stream, peer, service, stop).await,
+        Ok(Ok(stream)) => http(Gathered::new(stream), peer, service, stop).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
@@ -161,7 +187,7 @@ async fn connection<S, F, B>(
 async fn http<T, S, F, B>(stream: T, peer: SocketAddr, service: S, mut stop: watch::Receiver<bool>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body + Send + 'static,
     B::Data: Send,
@@ -169,13 +195,13 @@ where
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = service(request);
+        let answer = service(request.map(Body::new));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(HEAD_MAX.max(8192))
+        .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let stopped = async move { stop.wait_for(|stop| *stop).await.map(|_| ()) };
@@ -197,7 +223,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
 
     async fn start(
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -205,12 +231,12 @@ mod tests {
         let listener = Listener::open("test", None, "127.0.0.1:0".parse().unwrap(), tls).await.unwrap();
         let address = listener.address().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let service = |request: Request<Incoming>| async move {
+        let service = |request: Request<Body>| async move {
             let slow = request.uri().path() == "/slow";
             tokio::time::sleep(Duration::from_millis(if slow { 300 } else { 0 })).await;
             Response::new(http_body_util::Full::new(bytes::Bytes::from("done")))
         };
-        (address, stop, tokio::spawn(listener.serve(service, stopped)))
+        (address, stop, tokio::spawn(listener.serve(service, |_| None, stopped)))
     }
 
     #[tokio::test]

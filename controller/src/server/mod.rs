@@ -9,11 +9,13 @@
 //!   Registry ─────▶ RegistryImages ─┼─▶ Workflow ─▶ API routes ┐
 //!   RedfishBmcs ────────────────┘                 /v2, health ─┼─▶ api listener (TLS)
 //!        └── shelf ────────────────────────────────────────────── media listener (plain, /m/ only)
+//!                                              (and, where it is wanted: registry listener (plain, /v2 only))
 //! ```
 
 mod access;
 mod bmcs;
 mod checks;
+mod direct;
 mod guarded;
 mod health;
 mod images;
@@ -22,7 +24,9 @@ mod listen;
 mod pushes;
 mod renew;
 mod request;
+mod routes;
 mod shelf;
+mod stream;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -30,16 +34,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower::ServiceExt as _;
 
 pub use inherited::{Inherited, InheritedError};
 
-use crate::api::{AskRoom, Guard, MediumFacts, Room, SiteFacts};
 use crate::config::Config;
 use crate::fetch::{AddressRules, HttpFetch};
 use crate::media::{self, LibraryError, MaintenanceMedium, ShelfLimits, TrustError};
@@ -130,6 +131,8 @@ pub struct Server {
     pub api_address: SocketAddr,
     /// Bound address of the media listener.
     pub media_address: SocketAddr,
+    /// Bound address of the registry's plain listener, when there is one.
+    pub registry_address: Option<SocketAddr>,
     /// URL of the API as hosts see it.
     pub api_url: String,
     /// URL of the media as BMCs see it.
@@ -228,7 +231,12 @@ impl Server {
         let tls = certificate.tls()?;
         let api = listen::Listener::open("api", sockets.api, config.api_listen, Some(tls)).await?;
         let media = listen::Listener::open("media", sockets.media, config.media_listen, None).await?;
+        let images = match config.registry_listen {
+            Some(address) => Some(listen::Listener::open("registry", None, address, None).await?),
+            None => None,
+        };
         let (api_address, media_address) = (api.address()?, media.address()?);
+        let registry_address = images.as_ref().map(listen::Listener::address).transpose()?;
         let (api_url, media_url) = config.urls(api_address, media_address);
         first_token(&config, &kept.store).await?;
 
@@ -266,15 +274,29 @@ impl Server {
 
         let (stop, stopped) = watch::channel(false);
         let upkeep = Upkeep::new(Arc::clone(&registry));
-        let router = router(&config, &workflow, &upkeep, &shelf, (&api_url, &media_url))?;
-        let tasks = vec![
-            tokio::spawn(serve_api(api, router, stopped.clone())),
-            tokio::spawn(serve_media(media, Arc::clone(&shelf), stopped.clone())),
+        let routes = routes::router(&config, &workflow, &upkeep, &shelf, (&api_url, &media_url))?;
+        let mut tasks = vec![
+            tokio::spawn(routes::serve_routes(api, routes.all, stopped.clone())),
+            tokio::spawn(routes::serve_media(media, Arc::clone(&shelf), stopped.clone())),
             tokio::spawn(Arc::clone(&upkeep).run(stopped.clone())),
             tokio::spawn(pushes::follow(Arc::clone(&registry), Arc::clone(&workflow), stopped.clone())),
-            tokio::spawn(renew::certificate(certificate, clock, stopped)),
+            tokio::spawn(renew::certificate(certificate, clock, stopped.clone())),
         ];
-        Ok(Self { api_address, media_address, api_url, media_url, workflow, registry, shelf, stop, tasks })
+        if let Some(images) = images {
+            tasks.push(tokio::spawn(routes::serve_routes(images, routes.images, stopped)));
+        }
+        Ok(Self {
+            api_address,
+            media_address,
+            registry_address,
+            api_url,
+            media_url,
+            workflow,
+            registry,
+            shelf,
+            stop,
+            tasks,
+        })
     }
 
     /// Finishes running requests, puts BMC sessions away, and ends. Open jobs go on at the next start.
@@ -373,69 +395,4 @@ fn bmc_rules(config: &Config) -> Result<AddressRules, ServerError> {
         rules.allow.extend(AddressRules::loopback());
     }
     Ok(rules)
-}
-
-/// Everything the API listener answers.
-fn router(
-    config: &Config,
-    workflow: &Arc<Workflow>,
-    upkeep: &Arc<Upkeep>,
-    shelf: &Arc<media::Shelf>,
-    (api_url, media_url): (&str, &str),
-) -> Result<Router, ServerError> {
-    let site = SiteFacts {
-        api_url: api_url.to_owned(),
-        media_url: media_url.to_owned(),
-        allow_loopback: config.allow_loopback,
-        allow_plain_http_bmcs: config.allow_plain_http_bmcs,
-        maintenance: shelf.maintenance().map(|medium| MediumFacts {
-            version: medium.version.clone(),
-            sha256: hex::encode(medium.sha256),
-            size: medium.len,
-        }),
-    };
-    let state_dir = config.state_dir.clone();
-    let room: AskRoom = Arc::new(move || room(&state_dir));
-    let checks: Vec<Arc<dyn Check>> = vec![
-        Arc::new(checks::StoreCheck(Arc::clone(workflow.store()))),
-        Arc::new(checks::RegistryCheck(Arc::clone(&upkeep.registry))),
-        Arc::new(checks::MediaCheck(Arc::clone(shelf))),
-    ];
-    let public = config.registry_anonymous_pull.clone();
-    let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow), public));
-    let guard = Arc::new(Guard::default());
-    let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let realm = registry::auth::Realm { base: api_url.to_owned(), names: config.api_names.clone() };
-    let images = upkeep.registry.router(access, Some(realm));
-    let images = guarded::guarded(images, Arc::clone(&guard));
-    let rules = bmc_rules(config)?;
-    let store = Arc::<Upkeep>::clone(upkeep);
-    let api = crate::api::router(Arc::clone(workflow), rules, site, room, store, guard);
-    let routes = Router::new().merge(health::router(checks)).merge(images).merge(api);
-    Ok(request::around(routes, proxies))
-}
-
-/// Room on the disk of a folder.
-fn room(folder: &std::path::Path) -> Option<Room> {
-    let found = nix::sys::statvfs::statvfs(folder).ok()?;
-    #[allow(clippy::useless_conversion)] // the C types differ between platforms
-    let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
-    Some(Room { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
-}
-
-async fn serve_api(listener: listen::Listener, router: Router, stopped: watch::Receiver<bool>) {
-    let service = move |request| {
-        let router = router.clone();
-        async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) }
-    };
-    listener.serve(service, stopped).await;
-}
-
-async fn serve_media(listener: listen::Listener, shelf: Arc<media::Shelf>, stopped: watch::Receiver<bool>) {
-    let clock: media::Clock = Arc::new(Timestamp::now);
-    let service = move |request| {
-        let response = media::serve(&shelf, &request, &clock);
-        async move { response }
-    };
-    listener.serve(service, stopped).await;
 }

@@ -119,6 +119,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps a token under the SHA-256 of its secret.
     fn add_token(&self, token: ApiToken, sha256: [u8; 32]) -> Result<()>;
+    /// The token whose secret has this SHA-256, if it is at hand without waiting; as it is in the store now.
+    fn known_token(&self, sha256: [u8; 32]) -> Option<ApiToken>;
     /// The token whose secret has this SHA-256.
     fn token_by_hash(&self, sha256: [u8; 32]) -> Result<Option<ApiToken>>;
     /// Every token.

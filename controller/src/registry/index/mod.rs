@@ -139,6 +139,9 @@ pub const ANNOTATIONS_BUDGET: usize = 1024 * 1024;
 
 /// The registry's memory.
 pub trait Index: Garbage + Pushes + Send + Sync + 'static {
+    /// A number that has grown when anything has changed, before whoever changed it is told.
+    fn version(&self) -> u64;
+
     /// Whether the file answers.
     fn check(&self) -> Result<(), IndexError>;
 

@@ -5,7 +5,13 @@
 //! ```
 //! Whatever ends a body, what had come of it is written, so that its client can go on from there.
 
-use std::{fs::File, ops::DerefMut, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, IoSlice},
+    ops::DerefMut,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
@@ -34,14 +40,14 @@ pub(super) struct Writer<S> {
 impl<S: DerefMut<Target = Session>> Writer<S> {
     fn write(&mut self, batch: &[Bytes]) -> Result<(), RegistryError> {
         self.store.check_room()?;
+        let session = &mut *self.session;
+        if let Err(source) = write_at(&self.file, batch, session.offset) {
+            // A part may be in the file. It is cut off; where even that is not possible, the next request settles
+            // the session with what the file holds.
+            drop(self.file.set_len(session.offset));
+            return Err(StoreError::write(&self.store.upload_path(&session.id), source).into());
+        }
         for bytes in batch {
-            let session = &mut *self.session;
-            if let Err(source) = self.file.write_all_at(bytes, session.offset) {
-                // A part may be in the file. It is cut off; where even that is not possible, the next request settles
-                // the session with what the file holds.
-                drop(self.file.set_len(session.offset));
-                return Err(StoreError::write(&self.store.upload_path(&session.id), source).into());
-            }
             session.offset += bytes.len() as u64;
             if let Some(hasher) = &mut session.hasher {
                 hasher.update(bytes);
@@ -49,6 +55,26 @@ impl<S: DerefMut<Target = Session>> Writer<S> {
         }
         Ok(())
     }
+}
+
+/// Writes all of a batch, in as few calls as the system takes.
+fn write_at(file: &File, batch: &[Bytes], mut offset: u64) -> io::Result<()> {
+    let mut slices: Vec<_> = batch.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0); // drops empty ones, which would look like a disk that takes nothing
+    while !left.is_empty() {
+        let position = i64::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        match nix::sys::uio::pwritev(file, left, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// How much may come, and how slowly.

@@ -1,7 +1,10 @@
-//! Builds one task medium many times, through the very code of the controller, and prints how long each build took.
-//! For `cargo xtask bench task-iso`: `task_medium RECIPE USER_DATA_BYTES BUILDS OUT.iso`.
+//! Media for `cargo xtask bench`, through the very code of the controller.
 //!
-//! Prints one JSON object; ends with an error when two builds differ in one byte.
+//! `media_bench build RECIPE USER_DATA_BYTES BUILDS OUT.iso` builds one task medium many times and prints how long each build
+//! took, as one JSON object; it ends with an error when two builds differ in one byte.
+//!
+//! `media_bench serve RECIPE STATE_DIR MAINTENANCE.iso` runs a whole controller on free ports, stages the media of a job as if
+//! a machine were about to boot, prints the URL of its maintenance medium, and serves until its standard input ends.
 #![allow(clippy::print_stdout)] // its output is for xtask
 
 use std::collections::BTreeMap;
@@ -9,16 +12,47 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use controller::media::{TaskInputs, TaskMedium};
+use controller::config::{Config, Fragment};
+use controller::media::{MediumFile, TaskInputs, TaskMedium};
+use controller::server::Server;
 use ed25519_dalek::SigningKey;
 use schema::recipe::Payload;
 use schema::task::{Identity, TaskJob};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [recipe, user_data, builds, out] = args.as_slice() else {
-        anyhow::bail!("usage: task_medium RECIPE USER_DATA_BYTES BUILDS OUT.iso");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["build", recipe, user_data, builds, out] => build(recipe, user_data, builds, out),
+        ["serve", recipe, state, maintenance] => serve(recipe, state, maintenance),
+        _ => anyhow::bail!(
+            "usage: media_bench build RECIPE USER_DATA_BYTES BUILDS OUT.iso | serve RECIPE STATE_DIR MAINTENANCE.iso"
+        ),
+    }
+}
+
+fn serve(recipe: &str, state: &str, maintenance: &str) -> anyhow::Result<()> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let fragment = Fragment {
+        state_dir: Some(state.into()),
+        api_listen: Some("127.0.0.1:0".to_owned()),
+        media_listen: Some("127.0.0.1:0".to_owned()),
+        maintenance_iso: Some(maintenance.into()),
+        ..Fragment::default()
     };
+    let config = Config::check(fragment)?;
+    let inputs = inputs(recipe, 0)?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let server = Server::start(config).await?;
+        let staged = server.shelf.stage(&inputs)?;
+        println!("{}{}", server.media_url, staged.path(MediumFile::Maintenance));
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+        server.stop().await;
+        Ok(())
+    })
+}
+
+fn build(recipe: &str, user_data: &str, builds: &str, out: &str) -> anyhow::Result<()> {
     let (user_data, builds): (usize, usize) = (user_data.parse()?, builds.parse()?);
     ensure!(builds > 0, "BUILDS is at least 1");
     let inputs = inputs(recipe, user_data)?;
