@@ -1,5 +1,7 @@
 //! Distribution packages: what is missing is listed first, then installed by name.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 
 use crate::run::Run;
@@ -40,6 +42,9 @@ pub const EVERYTHING: &[(&str, &str)] = &[
     ("uidmap", "podman"),
 ];
 
+/// Asked by Debian's packages whether their services may start (invoke-rc.d(8)); 101 is no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// Installs what is missing of a list.
 pub fn ensure(wanted: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> = wanted.iter().filter(|(name, _)| !installed(name)).collect();
@@ -79,6 +84,23 @@ pub fn ensure(wanted: &[(&str, &str)]) -> Result<()> {
     let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
     install.extend(&rest);
     apt(&install).quiet("apt-install").context("installing packages")
+}
+
+/// Installs servers that are only compared with. Debian would start them on the ports of everybody; they shall not.
+pub fn ensure_unstarted(wanted: &[(&str, &str)]) -> Result<()> {
+    if wanted.iter().all(|(name, _)| installed(name)) {
+        return Ok(());
+    }
+    let ours = !Path::new(POLICY).exists();
+    if ours {
+        let write = format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 0755 {POLICY}");
+        sudo("sh").args(["-c", &write]).quiet("policy")?;
+    }
+    let done = ensure(wanted);
+    if ours {
+        sudo("rm").arg(POLICY).quiet("policy")?;
+    }
+    done
 }
 
 fn installed(package: &str) -> bool {

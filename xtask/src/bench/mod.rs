@@ -12,6 +12,7 @@ mod image_linux;
 mod machine;
 mod programs;
 mod readers;
+mod registry;
 mod scratch;
 mod sim;
 mod task_iso;
@@ -47,6 +48,8 @@ enum Name {
     ImageLinux,
     /// Two hundred jobs at once on simulated machines.
     Sim,
+    /// Pushes, pulls, manifests, lists and media, against docker-registry and nginx.
+    Registry,
 }
 
 /// What one benchmark found.
@@ -98,7 +101,7 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
     eprintln!("── {word}: building what is measured …");
     let programs = match name {
         Name::ImageLinux => programs::host_and_release()?,
-        Name::TaskIso | Name::Sim => programs::release()?,
+        Name::TaskIso | Name::Sim | Name::Registry => programs::release()?,
     };
     eprintln!("── {word}: {rounds} rounds …");
     let (began, load_before) = (machine::now()?, machine::load()?);
@@ -106,6 +109,7 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
         Name::TaskIso => (task_iso::measure(&programs, rounds)?, task_iso::PEERS),
         Name::ImageLinux => (image_linux::measure(&programs, rounds)?, image_linux::PEERS),
         Name::Sim => (sim::measure(&programs, rounds)?, &[]),
+        Name::Registry => (registry::measure(&programs, rounds)?, registry::PEERS),
     };
     Ok(Report {
         name: word,

@@ -11,8 +11,10 @@ use crate::{cache, hostbin};
 pub struct Programs {
     /// The controller, `release`.
     pub slipway: PathBuf,
-    /// Builds task media, `release`.
-    pub task_medium: PathBuf,
+    /// Builds task media, and serves media, `release`.
+    pub media_bench: PathBuf,
+    /// Load on registries and file servers, `release`.
+    pub registry_load: PathBuf,
     /// Plays machines to a controller, `release`.
     pub sim_load: PathBuf,
     /// The unpacker of `image-linux` for one folder, static and as small as on maintenance.iso.
@@ -23,13 +25,14 @@ pub struct Programs {
 pub fn release() -> Result<Programs> {
     Run::new("cargo")
         .args(["build", "--locked", "--release", "-p", "controller", "-p", "e2e"])
-        .args(["--bin", "slipway", "--bin", "sim-load", "--example", "task_medium"])
+        .args(["--bin", "slipway", "--bin", "sim-load", "--bin", "registry-load", "--example", "media_bench"])
         .quiet("bench-release")
         .context("building the controller")?;
     let folder = cache::cargo_target().join("release");
     Ok(Programs {
         slipway: folder.join("slipway"),
-        task_medium: folder.join("examples/task_medium"),
+        media_bench: folder.join("examples/media_bench"),
+        registry_load: folder.join("registry-load"),
         sim_load: folder.join("sim-load"),
         unpack: cache::cargo_target().join(hostbin::TRIPLE).join("host/examples/unpack"),
     })

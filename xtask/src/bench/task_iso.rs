@@ -31,8 +31,8 @@ pub fn measure(programs: &Programs, rounds: u32) -> Result<Findings> {
     fs::create_dir_all(&folder)?;
     let iso = folder.join("task.iso");
     let ours = || {
-        Run::new(&programs.task_medium.display().to_string())
-            .args([RECIPE, USER_DATA, &BUILDS.to_string()])
+        Run::new(&programs.media_bench.display().to_string())
+            .args(["build", RECIPE, USER_DATA, &BUILDS.to_string()])
             .arg(&iso)
     };
     ours().text()?;
@@ -98,7 +98,7 @@ pub fn measure(programs: &Programs, rounds: u32) -> Result<Findings> {
 }
 
 fn number(found: &Value, name: &str) -> Result<f64> {
-    found[name].as_f64().with_context(|| format!("task_medium tells {name}"))
+    found[name].as_f64().with_context(|| format!("media_bench tells {name}"))
 }
 
 /// The median of some runs.
