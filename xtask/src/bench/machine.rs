@@ -69,7 +69,9 @@ pub fn versions(peers: &[&str]) -> Result<Vec<String>> {
     let commit = Run::new("git").args(["rev-parse", "--short=12", "HEAD"]).text()?;
     let mut versions = vec![format!("slipway {commit}{}", if changed { " with changes" } else { "" })];
     for program in ["rustc"].iter().chain(peers) {
-        let text = Run::new(program).arg("--version").text()?;
+        // nginx alone has no --version, and tells its own on standard error.
+        let ask = "\"$1\" --version 2>/dev/null || \"$1\" -v 2>&1";
+        let text = Run::new("sh").args(["-c", ask, "sh", program]).text()?;
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         versions.push(first.chars().take(60).collect());
     }

@@ -104,12 +104,22 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
         Name::TaskIso | Name::Sim | Name::Registry => programs::release()?,
     };
     eprintln!("── {word}: {rounds} rounds …");
+    let peers: &[&str] = match name {
+        Name::TaskIso => task_iso::PEERS,
+        Name::ImageLinux => image_linux::PEERS,
+        Name::Sim => &[],
+        Name::Registry => {
+            registry::install()?;
+            registry::PEERS
+        }
+    };
+    let versions = machine::versions(peers)?;
     let (began, load_before) = (machine::now()?, machine::load()?);
-    let (found, peers): (Findings, &[&str]) = match name {
-        Name::TaskIso => (task_iso::measure(&programs, rounds)?, task_iso::PEERS),
-        Name::ImageLinux => (image_linux::measure(&programs, rounds)?, image_linux::PEERS),
-        Name::Sim => (sim::measure(&programs, rounds)?, &[]),
-        Name::Registry => (registry::measure(&programs, rounds)?, registry::PEERS),
+    let found = match name {
+        Name::TaskIso => task_iso::measure(&programs, rounds)?,
+        Name::ImageLinux => image_linux::measure(&programs, rounds)?,
+        Name::Sim => sim::measure(&programs, rounds)?,
+        Name::Registry => registry::measure(&programs, rounds)?,
     };
     Ok(Report {
         name: word,
@@ -118,7 +128,7 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
         machine: Machine::this()?,
         load_before,
         load_after: machine::load()?,
-        versions: machine::versions(peers)?,
+        versions,
         commands: found.commands,
         figures: found.figures,
         notes: found.notes,

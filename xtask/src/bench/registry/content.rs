@@ -14,7 +14,7 @@ use crate::run::Run;
 /// Media type of an image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Repository of the blob and the manifest.
-const REPOSITORY: &str = "bench/pull";
+pub const REPOSITORY: &str = "bench/pull";
 /// A page from the middle of ten thousand tags.
 pub const MANY_TAGS: &str = "/v2/bench/many/tags/list?n=100&last=tag-05000";
 /// The only page of a hundred.
@@ -28,6 +28,8 @@ pub const EARLY_REPOSITORIES: &str = "/v2/_catalog?n=100&last=repositories/00000
 pub struct Filled {
     /// Path of the blob.
     pub blob: String,
+    /// Its digest.
+    pub digest: String,
     /// Path of the manifest.
     pub manifest: String,
     /// Path of the medium.
@@ -59,6 +61,7 @@ pub fn fill(load: &Load<'_>, folder: &Path) -> Result<Filled> {
     }
     Ok(Filled {
         blob: format!("/v2/{REPOSITORY}/blobs/{digest}"),
+        digest: digest.to_owned(),
         manifest: format!("/v2/{REPOSITORY}/manifests/filled"),
         media: load.servers.media_path().to_owned(),
     })

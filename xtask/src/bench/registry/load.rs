@@ -61,6 +61,11 @@ impl Load<'_> {
         self.command("fill", server, "", args).text().map(drop)
     }
 
+    /// Copies a blob from one repository to others; seconds of the slowest.
+    pub fn mount(&self, server: Server, args: &[&str]) -> Result<f64> {
+        Ok(self.measure(server, self.command("mount", server, "", args))?.seconds)
+    }
+
     pub fn get_shown(&self, server: Server, path: &str, args: &[&str]) -> String {
         self.command("get", server, path, args).shown().to_owned()
     }

@@ -53,9 +53,13 @@ impl Samples {
     }
 }
 
+/// Installs what it is compared with.
+pub fn install() -> Result<()> {
+    packages::ensure_unstarted(PACKAGES)
+}
+
 /// Measures it.
 pub fn measure(programs: &Programs, rounds: u32) -> Result<Findings> {
-    packages::ensure_unstarted(PACKAGES)?;
     let folder = cache::folder("bench")?.join("registry");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
@@ -215,6 +219,12 @@ fn small(
         }
         Ok(())
     })?;
+    let mut copies = Vec::new();
+    for round in 0..rounds {
+        let to = format!("bench/copy{round}");
+        let args = ["--from", content::REPOSITORY, "--to", &to, "--digest", &filled.digest];
+        copies.push(load.mount(Server::Slipway, &args)? * 1000.0);
+    }
     let [ours, nginx, docker, media, nginx_media, many, few, late, early] = found;
     figures.extend([
         Figure::median("manifests of 4 KiB, 16 at once", "/s", ours.clone())
@@ -229,6 +239,8 @@ fn small(
             .should_be(Target::AtLeast(0.8)),
         Figure::ratio("the last page of 10 000 repositories, of the first", &late, &early)
             .should_be(Target::AtLeast(0.8)),
+        Figure::largest("copy of 1 GiB to another repository, slowest of 20", "ms", copies)
+            .should_be(Target::AtMost(100.0)),
         Figure::median("  pages of tags", "/s", many),
         Figure::median("  pages of repositories", "/s", late),
     ]);

@@ -5,6 +5,7 @@
 //! registry-load get  URL        many connections, each asking again and again until the time is over
 //! registry-load push REGISTRY   blobs that no one has, in one PUT or in PATCHes, until the 201
 //! registry-load fill REGISTRY   what is read later
+//! registry-load mount REGISTRY  copies that cost nothing
 //! ```
 //! Prints one line of JSON.
 
@@ -13,6 +14,7 @@
 mod fill;
 mod get;
 mod http;
+mod mount;
 mod push;
 
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ enum Command {
     Push(push::Options),
     /// Fill a registry with what is read later.
     Fill(fill::Options),
+    /// Copy a blob by mounting it.
+    Mount(mount::Options),
 }
 
 /// Who asks, and whom it believes.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Get(options) => get::run(&options),
         Command::Push(options) => push::run(&options),
         Command::Fill(options) => fill::run(&options),
+        Command::Mount(options) => mount::run(&options),
     };
     match done {
         Ok(found) => {
