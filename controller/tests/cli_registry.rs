@@ -13,8 +13,9 @@ async fn images_are_added_up_listed_and_removed_and_what_they_leave_waits_for_it
     world.push_debian().await;
     let ran = world.slipway(&["registry", "du"], "").await;
     let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE"], "{ran:?}");
+    assert_eq!(lines[0], ["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE", "PULLED"], "{ran:?}");
     assert_eq!(lines[1][..4], ["images/debian", "1", "1", "2"], "{ran:?}");
+    assert_eq!(lines[1].last(), Some(&"never"), "{ran:?}");
     let ran = world.slipway(&["registry", "tags", "images/debian"], "").await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "trixie\n"));
 

@@ -1,4 +1,4 @@
-//! The clients that people use: skopeo, podman and oras, against a registry on loopback.
+//! The clients that people use: skopeo, podman, buildah and oras, against a registry on loopback.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions: a helper that cannot go on ends its test
 
@@ -146,6 +146,60 @@ async fn skopeo_copies_an_image_in_between_and_out_unchanged() {
     run("skopeo", &[&"delete", &plain, &there]).await;
     assert_eq!(rig.registry.resolve("os/test", "1").await.unwrap(), None);
     assert!(rig.registry.resolve("other/copy", "2").await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_packs_layers_with_zstd_and_syncs_a_repository_with_all_its_tags() {
+    program("skopeo");
+    let rig = rig().await;
+    let folder = tempfile::tempdir().unwrap();
+    layout(folder.path());
+    let source = format!("oci:{}:1", folder.path().display());
+    let (policy, plain) = ("--insecure-policy", "--dest-tls-verify=false");
+    let packed = image_at(&rig, "os/test:zstd");
+    let zstd = "--dest-compress-format=zstd";
+    run("skopeo", &[&policy, &"copy", &plain, &zstd, &source, &packed]).await;
+    run("skopeo", &[&policy, &"copy", &plain, &source, &image_at(&rig, "os/test:plain")]).await;
+    let found = rig.registry.resolve("os/test", "zstd").await.unwrap().unwrap();
+    for layer in &found.layers {
+        assert_eq!(layer.media_type, "application/vnd.oci.image.layer.v1.tar+zstd");
+        let bytes = std::fs::read(rig.registry.blob_path(&layer.digest)).unwrap();
+        assert!(bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "what is called zstd is zstd");
+    }
+    let (from, to) = (format!("{}/os/test", rig.address), format!("{}/mirror", rig.address));
+    let sync = ["sync", "--src-tls-verify=false", "--src=docker", "--dest=docker"];
+    let mut args: Vec<&(dyn AsRef<OsStr> + Sync)> = vec![&policy];
+    args.extend(sync.iter().map(|arg| arg as &(dyn AsRef<OsStr> + Sync)));
+    args.extend([&plain as &(dyn AsRef<OsStr> + Sync), &from, &to]);
+    run("skopeo", &args).await;
+    for tag in ["zstd", "plain"] {
+        let ours = rig.registry.resolve("os/test", tag).await.unwrap().unwrap();
+        assert_eq!(rig.registry.resolve("mirror/test", tag).await.unwrap().unwrap().digest, ours.digest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oras_moves_an_artifact_of_a_gibibyte_there_and_back() {
+    let oras = program("oras");
+    let rig = rig().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("disk.img");
+    let mut piece: Vec<u8> =
+        (0..1_u64 << 20).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let mut written = std::fs::File::create(&file).unwrap();
+    for number in 0..1024_u64 {
+        piece[..8].copy_from_slice(&number.to_le_bytes());
+        std::io::Write::write_all(&mut written, &piece).unwrap();
+    }
+    let there = format!("{}/disks/large:1", rig.address);
+    let loose = "--disable-path-validation";
+    run(&oras, &[&"push", &"--plain-http", &loose, &there, &file]).await;
+    let sum = async || run("sha256sum", &[&file]).await;
+    let sent = sum().await;
+    std::fs::remove_file(&file).unwrap();
+    run(&oras, &[&"pull", &"--plain-http", &"--allow-path-traversal", &"--output", &folder.path(), &there])
+        .await;
+    assert_eq!(sum().await, sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,6 +353,43 @@ async fn podman_pushes_and_pulls_with_tokens_and_anybody_may_pull() {
     let (good, _) = nobody.attempt(&["push", "--tls-verify=false", &logins, &there, &other]).await;
     assert!(!good, "reading is all that nobody may do");
     assert_eq!(rig.registry.resolve("os/mine", "1").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buildah_logs_in_builds_pushes_and_pulls() {
+    program("buildah");
+    let rig = rig_with_realm(Arc::new(Site)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (root, runroot) = (folder.path().join("root"), folder.path().join("run"));
+    let logins = folder.path().join("auth.json");
+    let buildah = async |args: &[&str]| {
+        let mut all: Vec<&(dyn AsRef<OsStr> + Sync)> =
+            vec![&"--root", &root, &"--runroot", &runroot, &"--storage-driver=vfs"];
+        all.extend(args.iter().map(|arg| arg as &(dyn AsRef<OsStr> + Sync)));
+        run("buildah", &all).await
+    };
+    let file = folder.path().join("motd");
+    std::fs::write(&file, "hello\n").unwrap();
+    let there = format!("{}/tools/built:1", rig.address);
+    let (plain, logged) = ("--tls-verify=false", format!("--authfile={}", logins.display()));
+    // The password comes by a file that login reads in place of the terminal.
+    let login = format!(
+        "printf s3cret | buildah login {plain} {logged} --username ci --password-stdin {}",
+        rig.address
+    );
+    run("sh", &[&"-c", &login]).await;
+    let container = buildah(&["from", "scratch"]).await;
+    let container = container.trim();
+    buildah(&["copy", container, file.to_str().unwrap(), "/etc/motd"]).await;
+    buildah(&["commit", container, "localhost/built:1"]).await;
+    buildah(&["push", plain, &logged, "localhost/built:1", &there]).await;
+    let found = rig.registry.resolve("tools/built", "1").await.unwrap().unwrap();
+    assert!(found.missing.is_empty() && !found.layers.is_empty());
+    buildah(&["rmi", "--force", "--all"]).await;
+    buildah(&["pull", plain, &logged, &there]).await;
+    let again = buildah(&["from", "--pull-never", &there]).await;
+    let seen = buildah(&["inspect", "--format={{.FromImageDigest}}", again.trim()]).await;
+    assert_eq!(seen.trim(), found.digest.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,32 @@ async fn a_blob_is_the_same_by_file_and_by_tls_whole_and_in_ranges() {
     let url = format!("https://{}{path}", rig.server.api_address);
     let answer = client.get(url).bearer_auth(&rig.token).send().await.unwrap();
     assert!(answer.bytes().await.unwrap() == content());
+    counted(&client, &rig).await;
     rig.server.stop().await;
+}
+
+/// All of that is in the metrics, whether it was sent by file or by TLS, and the repository says when it was pulled.
+async fn counted(client: &reqwest::Client, rig: &Rig) {
+    let ask = async |path: &str| {
+        let url = format!("https://{}{path}", rig.server.api_address);
+        client.get(url).bearer_auth(&rig.token).send().await.unwrap().text().await.unwrap()
+    };
+    let metrics = ask("/metrics").await;
+    let number = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    };
+    assert!(number("slipway_registry_received_bytes_total") >= SIZE as u64);
+    assert!(number("slipway_registry_sent_bytes_total") >= 5 * SIZE as u64);
+    assert!(number("slipway_registry_requests_total{endpoint=\"blob\",status=\"2xx\"}") >= 9);
+    assert!(number("slipway_registry_requests_total{endpoint=\"upload\",status=\"2xx\"}") >= 2);
+    assert!(number("slipway_registry_requests_total{endpoint=\"blob\",status=\"4xx\"}") >= 2);
+    // Other tests of this process may push meanwhile.
+    assert!(metrics.contains("\nslipway_registry_uploads_in_flight "), "{metrics}");
+    assert!(metrics.contains("slipway_registry_seconds"), "{metrics}");
+    let usage: serde_json::Value = serde_json::from_str(&ask("/api/v1/registry/usage").await).unwrap();
+    let pulled = usage["repositories"][0]["pulled_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(jiff::Timestamp::now().duration_since(pulled).as_secs() < 600, "{pulled}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,12 @@ async fn what_a_pin_keeps_cannot_be_deleted_until_it_ends() {
     let past = jiff::Timestamp::now() - std::time::Duration::from_secs(5);
     assert!(rig.registry.pin(&digest, "job 2", Some(past)).await.unwrap());
     assert_eq!(rig.registry.pins().await.unwrap().len(), 2);
+    rig.registry.collect(true).await.unwrap();
+    assert_eq!(rig.registry.pins().await.unwrap().len(), 2, "a rehearsal forgets nothing");
+    rig.registry.collect(false).await.unwrap();
+    let owners: Vec<String> = rig.registry.pins().await.unwrap().into_iter().map(|pin| pin.owner).collect();
+    assert_eq!(owners, ["job 1"], "a pin that has ended is forgotten");
+    assert!(rig.registry.pin(&digest, "job 2", Some(past)).await.unwrap());
 
     let layer = format!("/v2/a/blobs/{}", sha256(b"layer"));
     let paths = [format!("/v2/a/manifests/{top}"), format!("/v2/a/manifests/{digest}"), layer];
@@ -95,6 +101,8 @@ async fn what_a_pin_keeps_cannot_be_deleted_until_it_ends() {
             "an expired pin keeps nothing: {path}"
         );
     }
+    assert_eq!(rig.registry.expire_pins().await.unwrap(), 1);
+    assert_eq!(rig.registry.pins().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use super::{
     error::RegistryError,
     index::Removed,
     name::{Repository, shown},
+    numbers,
     range::{Wanted, wanted},
 };
 
@@ -49,7 +50,7 @@ pub(super) async fn serve(
 
 async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Pull).await?;
-    let name = digest.clone();
+    let (name, named) = (digest.clone(), repository.clone());
     let asked = *call.method() == Method::HEAD;
     let (file, size) = call
         .registry()
@@ -84,6 +85,9 @@ async fn get(call: &Call, repository: Repository, digest: Digest) -> Result<Resp
             return Err(RegistryError::BlobRange { range: shown(text), digest: name, size });
         }
     };
+    if *call.method() == Method::GET {
+        call.registry().pulls.note(&named, call.registry().now());
+    }
     let content = Content { file: Arc::new(file), first, length };
     let body = if *call.method() == Method::HEAD { Body::empty() } else { body(&content) };
     let headers = [
@@ -140,6 +144,13 @@ pub struct Content {
     pub first: u64,
     /// How many.
     pub length: u64,
+}
+
+impl Content {
+    /// To be told of bytes that were sent without reading the body.
+    pub fn sent(bytes: u64) {
+        numbers::sent(bytes);
+    }
 }
 
 /// A body on its way.
@@ -217,6 +228,7 @@ fn body(content: &Content) -> Body {
             return Ok::<_, io::Error>(None);
         };
         let piece = piece.await.map_err(io::Error::other)??;
+        Content::sent(piece.len() as u64);
         reader.ahead = reader.read();
         Ok(Some((piece, reader)))
     }))

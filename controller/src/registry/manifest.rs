@@ -21,6 +21,7 @@ use super::{
     immutable::Fixed,
     index::{ManifestRow, NewManifest, Removed, Stored},
     name::{Reference, Repository, Tag},
+    numbers,
     recent::Remembered,
     upload,
 };
@@ -49,6 +50,10 @@ pub(super) async fn serve(
 
 async fn get(call: &Call, repository: Repository, reference: Reference) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Pull).await?;
+    let asked = *call.method() == Method::HEAD;
+    if !asked {
+        call.registry().pulls.note(&repository, call.registry().now());
+    }
     let manifest = find(call.registry(), (repository, reference)).await?;
     let tag = etag(&manifest.row.digest);
     if call.header(&header::IF_NONE_MATCH).is_some_and(|held| matches_tag(held, &tag)) {
@@ -60,7 +65,9 @@ async fn get(call: &Call, repository: Repository, reference: Reference) -> Resul
         (header::ETAG, tag),
         (CONTENT_DIGEST, manifest.row.digest.to_string()),
     ];
-    let asked = *call.method() == Method::HEAD;
+    if !asked {
+        numbers::sent(manifest.row.size);
+    }
     let body = if asked { Body::empty() } else { Body::from(manifest.bytes.clone()) };
     Ok((headers, body).into_response())
 }
@@ -153,8 +160,10 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
             return Err(RegistryError::immutable(&fixed, push.repository, tag.clone(), held));
         }
     }
-    let known = Reference::Digest(digest.clone());
-    if registry.index.manifest(&push.repository, &known)?.is_none() {
+    let quotas = registry.quotas(&push.repository);
+    if !quotas.is_empty()
+        && registry.index.manifest(&push.repository, &Reference::Digest(digest.clone()))?.is_none()
+    {
         registry.check_room(&push.repository, None, push.bytes.len() as u64)?;
     }
     let _turn = registry.switch.begin()?;
@@ -180,7 +189,7 @@ fn store(registry: &Registry, push: Push) -> Result<Done, RegistryError> {
         id: push.id,
         by: push.by.0,
         fixed,
-        quotas: registry.quotas(&push.repository),
+        quotas,
         at,
     };
     match registry.index.put_manifest(&manifest)? {

@@ -32,9 +32,11 @@ mod locks;
 mod manifest;
 pub mod mode;
 pub mod name;
+mod numbers;
 pub mod options;
 mod page;
 mod private;
+mod pulls;
 mod quota;
 pub mod range;
 mod recent;
@@ -75,6 +77,7 @@ pub struct Registry {
     uploads: Sessions,
     locks: locks::DigestLocks,
     recent: recent::Recent,
+    pulls: pulls::Pulls,
     collector: gc::Collector,
     switch: mode::Switch,
     pushed: watch::Sender<()>,
@@ -88,6 +91,7 @@ impl Registry {
             let path = path.to_owned();
             move |source| RegistryError::Folder { path, source }
         };
+        numbers::describe();
         private::folder(dir).map_err(fault(dir))?;
         let index = dir.join(INDEX_FILE);
         private::file(&index).map_err(fault(&index))?;
@@ -101,6 +105,7 @@ impl Registry {
             uploads: Sessions::default(),
             locks: locks::DigestLocks::default(),
             recent: recent::Recent::default(),
+            pulls: pulls::Pulls::default(),
             collector: gc::Collector::default(),
             switch,
             pushed: watch::Sender::new(()),
@@ -223,9 +228,18 @@ impl Registry {
         self.collector.stop();
     }
 
+    /// Writes down when repositories were pulled from, which is noted in memory meanwhile. For a timer, and before the end.
+    pub async fn write_pulls(self: &Arc<Self>) -> Result<(), RegistryError> {
+        self.blocking(pulls::write).await
+    }
+
     /// What repositories hold, by name after `after`, at most `limit`.
     pub async fn usage(self: &Arc<Self>, after: String, limit: usize) -> Result<Vec<Usage>, RegistryError> {
-        self.blocking(move |registry| Ok(registry.index.usage(&after, limit)?)).await
+        self.blocking(move |registry| {
+            pulls::write(registry)?;
+            Ok(registry.index.usage(&after, limit)?)
+        })
+        .await
     }
 
     /// How the quotas stand.

@@ -36,6 +36,20 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
+    /// A word for it in metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Token => "token",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) | Self::Upload(..) => "upload",
+            Self::Referrers(..) => "referrers",
+        }
+    }
+
     /// Reads a path. The method matters only for a tag that is none: reading it finds nothing, writing it is a fault.
     pub(super) fn parse(method: &Method, path: &str) -> Result<Self, RegistryError> {
         let unknown = || RegistryError::Path { path: shown(path) };

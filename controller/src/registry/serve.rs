@@ -2,7 +2,10 @@
 //!
 //! Requests that change something run as a task of their own, so that a client that goes away cannot stop them halfway.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -22,7 +25,7 @@ use super::{
     call::{Call, Service},
     catalog,
     error::RegistryError,
-    manifest, referrers,
+    manifest, numbers, referrers,
     route::Endpoint,
     tags,
     token::LIFETIME,
@@ -52,23 +55,30 @@ pub(super) fn router(
 }
 
 async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let began = Instant::now();
     let (parts, body) = request.into_parts();
     let call = Call::new(service, parts, body);
+    let endpoint = Endpoint::parse(call.method(), call.parts.uri.path());
+    let name = endpoint.as_ref().map_or("none", Endpoint::name);
     let reads = matches!(*call.method(), Method::GET | Method::HEAD);
     let answered = if reads {
-        answer(call).await
+        answer(call, endpoint).await
     } else {
-        let task = tokio::spawn(answer(call));
+        let task = tokio::spawn(answer(call, endpoint));
         task.await.unwrap_or_else(|source| Err(RegistryError::Interrupted { source }))
     };
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
-    let (name, value) = VERSION;
-    response.headers_mut().insert(name, value);
+    let (header, value) = VERSION;
+    response.headers_mut().insert(header, value);
+    numbers::answered(name, response.status().as_u16(), began.elapsed());
     response
 }
 
-async fn answer(call: Call) -> Result<Response, RegistryError> {
-    let answered = dispatch(&call).await;
+async fn answer(call: Call, endpoint: Result<Endpoint, RegistryError>) -> Result<Response, RegistryError> {
+    let answered = match endpoint {
+        Ok(endpoint) => dispatch(&call, endpoint).await,
+        Err(error) => Err(error),
+    };
     // Who may not enter is not listened to; who fell silent is not waited for again.
     let over = matches!(
         answered,
@@ -83,8 +93,8 @@ async fn answer(call: Call) -> Result<Response, RegistryError> {
     answered
 }
 
-async fn dispatch(call: &Call) -> Result<Response, RegistryError> {
-    match Endpoint::parse(call.method(), call.parts.uri.path())? {
+async fn dispatch(call: &Call, endpoint: Endpoint) -> Result<Response, RegistryError> {
+    match endpoint {
         Endpoint::Root => root(call).await,
         Endpoint::Token => token(call).await,
         Endpoint::Catalog => catalog::serve(call).await,

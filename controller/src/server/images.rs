@@ -186,6 +186,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_pins_of_jobs_are_ours_to_give_up() {
+        use crate::registry::digest::Algorithm;
+        use crate::registry::{auth::Open, document::OCI_INDEX};
+        use tower::ServiceExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path(), crate::registry::Options::default()).unwrap();
+        let manifest = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#);
+        let push = axum::http::Request::put("/v2/a/manifests/1")
+            .header("content-type", OCI_INDEX)
+            .body(axum::body::Body::from(manifest.clone()))
+            .unwrap();
+        let router = registry.router(Arc::new(Open), None);
+        assert_eq!(router.oneshot(push).await.unwrap().status(), 201);
+        let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
+        let images = RegistryImages::new(Arc::clone(&registry), Vec::new());
+        let (job, other) = (JobId::fresh(), JobId::fresh());
+        let image = PinnedImage { repository: "a".into(), digest: digest.to_string() };
+        for owner in [&job, &other] {
+            images.pin(&image, owner).await.unwrap();
+        }
+        assert!(registry.pin(&digest, "somebody else", None).await.unwrap());
+        let mut owners = images.owners().await.unwrap();
+        owners.sort();
+        assert_eq!(owners, [job.clone(), other.clone()]);
+        images.unpin(&other).await.unwrap();
+        assert_eq!(images.owners().await.unwrap(), [job]);
+    }
+
+    #[tokio::test]
     async fn a_reference_to_another_registry_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(folder.path(), crate::registry::Options::default()).unwrap();

@@ -87,7 +87,12 @@ pub async fn serve_routes(listener: listen::Listener, router: Router, stopped: w
 /// A blob, where the answer is one.
 fn content_of_a_blob(response: &mut Response<Body>) -> Option<Part> {
     let content = response.extensions_mut().remove::<registry::Content>()?;
-    Some(Part { file: content.file, first: content.first, length: content.length, sent: None })
+    Some(Part {
+        file: content.file,
+        first: content.first,
+        length: content.length,
+        sent: Some(Box::new(registry::Content::sent)),
+    })
 }
 
 /// Serves media until a stop.

@@ -15,6 +15,8 @@ use crate::workflow::chain;
 
 /// After a start: a controller that is restarted often must come to it too.
 const FIRST: Duration = Duration::from_secs(300);
+/// How often the times of pulls are written down.
+const NOTED: Duration = Duration::from_secs(60);
 /// How often it is done without being asked for.
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -104,15 +106,29 @@ impl Upkeep {
         self.verification.end(done);
     }
 
+    async fn write_pulls(&self) {
+        if let Err(error) = self.registry.write_pulls().await {
+            tracing::warn!(error = chain(&error), "noting when repositories were pulled from");
+        }
+    }
+
     /// Runs until the server stops.
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        let mut pause = FIRST;
+        let mut due = tokio::time::Instant::now() + FIRST;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = stopped.wait_for(|stop| *stop) => return,
+            let stop = tokio::select! {
+                () = tokio::time::sleep(NOTED) => false,
+                _ = stopped.wait_for(|stop| *stop) => true,
+            };
+            self.write_pulls().await;
+            if stop {
+                return;
             }
-            pause = EVERY;
+            let now = tokio::time::Instant::now();
+            if now < due {
+                continue;
+            }
+            due = now + EVERY;
             if let Err(error) = self.registry.expire_uploads().await {
                 tracing::warn!(error = chain(&error), "removing unfinished uploads");
             }

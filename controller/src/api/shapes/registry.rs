@@ -14,6 +14,9 @@ pub struct Usage {
     blobs: u64,
     /// Of its blobs and manifests; content shared with other repositories counts in each.
     bytes: u64,
+    /// When something of it was pulled last; null for never. A crash forgets the last minute.
+    #[schema(format = DateTime, required)]
+    pulled_at: Option<String>,
 }
 
 /// A quota as it stands.

@@ -32,6 +32,10 @@ pub struct Findings {
     pub ready: Result<Value, String>,
     /// Status of `GET /v2/` with the token.
     pub registry: Result<u16, String>,
+    /// `GET /registry/mode`.
+    pub mode: Result<Value, String>,
+    /// `GET /registry/usage`, for its quotas.
+    pub held: Result<Value, String>,
     /// Whether anything answers at the media URL, asked from here.
     pub media: Result<(), String>,
     /// Every machine as (serial, state).
@@ -63,6 +67,8 @@ pub async fn everything(client: &Client) -> Findings {
             .await
             .and_then(|(_, body)| serde_json::from_slice(&body).map_err(|error| error.to_string())),
         registry: plain(client, "/v2/").await.map(|(status, _)| status),
+        mode: api(client, "/registry/mode").await,
+        held: api(client, "/registry/usage?limit=1").await,
         media,
         machines: machines(client).await,
         alarms: alarms(client).await,

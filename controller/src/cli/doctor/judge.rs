@@ -18,6 +18,8 @@ const SKEW: i64 = 30;
 const ROOM_LOW: u64 = 2 << 30;
 /// With less room than this the registry takes nothing more, in bytes.
 const ROOM_NONE: u64 = 256 << 20;
+/// A quota with less than this part of it left is worth a word.
+const QUOTA_LOW: u64 = 10;
 /// Serials that are named; the rest is counted.
 const NAMED: usize = 5;
 /// Width of the column of names.
@@ -94,7 +96,8 @@ pub fn all(found: &Findings) -> Vec<Check> {
             checks.push(place("media url", site, "media_url", &["http", "https"], "BMCs"));
             checks.push(media(&found.media));
             checks.push(maintenance(&site["maintenance"]));
-            checks.push(registry(&found.registry));
+            checks.push(registry(&found.registry, &found.mode));
+            checks.extend(quotas(&found.held));
             checks.push(machines(&found.machines));
             checks.push(alarms(&found.alarms));
         }
@@ -241,12 +244,40 @@ fn maintenance(medium: &Value) -> Check {
     }
 }
 
-fn registry(answer: &Result<u16, String>) -> Check {
+fn registry(answer: &Result<u16, String>, mode: &Result<Value, String>) -> Check {
+    if let Ok(mode) = mode
+        && mode["read_only"] == Value::Bool(true)
+    {
+        return warn(
+            "registry",
+            format!("is read-only since {}: {}", text(&mode["since"]), text(&mode["reason"])),
+            "nothing can be pushed; when that is over: `slipway registry read-only off`",
+        );
+    }
     match answer {
         Ok(200) => ok("registry", "answers at /v2/"),
         Ok(status) => fail("registry", format!("answers {status} at /v2/"), "look at the controller's log"),
         Err(why) => fail("registry", why.as_str(), "look at the controller's log"),
     }
+}
+
+/// Quotas that are all but used up.
+fn quotas(held: &Result<Value, String>) -> Vec<Check> {
+    let rooms = held.as_ref().ok().and_then(|held| held["quotas"].as_array()).into_iter().flatten();
+    rooms
+        .filter_map(|room| {
+            let (size, used) = (room["size"].as_u64()?, room["used"].as_u64()?);
+            let namespace =
+                room["namespace"].as_str().filter(|name| !name.is_empty()).unwrap_or("all repositories");
+            (size.saturating_sub(used) < size / QUOTA_LOW).then(|| {
+                warn(
+                    "quota",
+                    format!("{namespace}: {} of {} are used", human(used), human(size)),
+                    "remove images there (`slipway registry du` shows them), or raise its registry_quota",
+                )
+            })
+        })
+        .collect()
 }
 
 fn machines(found: &Result<Vec<(String, String)>, String>) -> Check {

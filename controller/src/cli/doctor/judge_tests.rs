@@ -19,6 +19,8 @@ fn healthy() -> Findings {
         })),
         ready: Ok(json!({ "ready": true, "checks": { "media": "ok", "registry": "ok", "store": "ok" } })),
         registry: Ok(200),
+        mode: Ok(json!({ "read_only": false })),
+        held: Ok(json!({ "quotas": [{ "namespace": "team", "size": 1000, "used": 900 }] })),
         media: Ok(()),
         machines: Ok(vec![("ABC1234".into(), "free".into()), ("ABC1235".into(), "in_service".into())]),
         alarms: Ok(vec![]),
@@ -87,6 +89,26 @@ fn every_sickness_has_its_line_and_its_remedy() {
             },
         ),
         ("no registry", Findings { registry: Ok(503), ..healthy() }),
+        (
+            "a registry that takes nothing",
+            Findings {
+                mode: Ok(json!({
+                    "read_only": true, "since": "2026-11-21T09:00:00Z", "reason": "a new disk", "by": "ops",
+                })),
+                ..healthy()
+            },
+        ),
+        (
+            "quotas that are used up",
+            Findings {
+                held: Ok(json!({ "quotas": [
+                    { "namespace": "team", "size": 1_073_741_824, "used": 1_073_741_000 },
+                    { "namespace": "", "size": 1000, "used": 2000 },
+                    { "namespace": "roomy", "size": 1000, "used": 10 },
+                ] })),
+                ..healthy()
+            },
+        ),
         ("media out of reach", Findings { media: Err("no route to host".into()), ..healthy() }),
         ("quarantine", Findings { machines: quarantined(7), ..healthy() }),
         (

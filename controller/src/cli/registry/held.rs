@@ -35,9 +35,12 @@ pub fn told(held: &Value) -> String {
         let mut cells: Vec<String> =
             ["repository", "tags", "manifests", "blobs"].map(|field| text(&row[field])).to_vec();
         cells.push(size(&row["bytes"]));
+        // To the minute: `2026-11-21T20:15`.
+        let pulled = row["pulled_at"].as_str().map(|at| at.chars().take(16).collect());
+        cells.push(pulled.unwrap_or_else(|| "never".to_owned()));
         cells
     });
-    let mut out = table(&["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE"], &repositories);
+    let mut out = table(&["REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE", "PULLED"], &repositories);
     let quotas = rows("quotas", &|row| {
         let namespace = Some(text(&row["namespace"])).filter(|name| !name.is_empty());
         vec![namespace.unwrap_or_else(|| "(all)".to_owned()), size(&row["used"]), size(&row["size"])]
@@ -57,8 +60,8 @@ mod tests {
     fn what_is_held_is_told_in_tables() {
         let held = json!({
             "repositories": [
-                { "repository": "team/app", "tags": 2, "manifests": 3, "blobs": 7, "bytes": 5_000_000 },
-                { "repository": "tools", "tags": 1, "manifests": 1, "blobs": 2, "bytes": 900 },
+                { "repository": "team/app", "tags": 2, "manifests": 3, "blobs": 7, "bytes": 5_000_000, "pulled_at": "2026-11-21T20:15:07.123Z" },
+                { "repository": "tools", "tags": 1, "manifests": 1, "blobs": 2, "bytes": 900, "pulled_at": null },
             ],
             "quotas": [
                 { "namespace": "team", "size": 10_737_418_240_u64, "used": 5_000_000 },

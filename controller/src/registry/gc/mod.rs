@@ -17,6 +17,7 @@ mod retention;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -28,7 +29,7 @@ use super::{
     digest::Digest,
     error::RegistryError,
     index::{Cursor, Index},
-    mode,
+    mode, numbers,
 };
 
 /// Links or files looked at in one transaction.
@@ -59,6 +60,13 @@ pub struct Collection {
     pub waiting_bytes: u64,
     /// It was stopped before its end.
     pub stopped: bool,
+}
+
+/// Files that a collection left on the disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stored {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
 }
 
 /// One at a time, and stoppable.
@@ -120,11 +128,15 @@ fn rehearse(registry: &Registry) -> Result<Collection, RegistryError> {
 fn run(registry: &Registry, index: &dyn Index, dry_run: bool) -> Result<Collection, RegistryError> {
     let pass = Pass { registry, index, now: registry.now(), dry_run };
     let mut done = Collection { dry_run, ..Collection::default() };
+    let began = Instant::now();
     pass.forget_pins()?;
     pass.retain(&mut done)?;
     pass.unlink(&mut done)?;
-    pass.sweep(&mut done)?;
+    let stored = pass.sweep(&mut done)?;
     done.stopped = pass.stopped();
+    if !dry_run && !done.stopped {
+        numbers::collected(&done, stored, began.elapsed());
+    }
     Ok(done)
 }
 
@@ -219,21 +231,34 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn sweep(&self, done: &mut Collection) -> Result<(), RegistryError> {
+    fn sweep(&self, done: &mut Collection) -> Result<Stored, RegistryError> {
+        let mut stored = Stored::default();
         let mut page = Vec::with_capacity(PAGE);
         for digest in self.registry.store.blobs()? {
             page.push(digest?);
             if page.len() == PAGE {
-                self.sweep_page(std::mem::take(&mut page), done)?;
+                self.sweep_page(std::mem::take(&mut page), done, &mut stored)?;
             }
             if self.stopped() {
-                return Ok(());
+                return Ok(stored);
             }
         }
-        self.sweep_page(page, done)
+        self.sweep_page(page, done, &mut stored)?;
+        Ok(stored)
     }
 
-    fn sweep_page(&self, page: Vec<Digest>, done: &mut Collection) -> Result<(), RegistryError> {
+    fn sweep_page(
+        &self,
+        page: Vec<Digest>,
+        done: &mut Collection,
+        stored: &mut Stored,
+    ) -> Result<(), RegistryError> {
+        for digest in &page {
+            if let Some(size) = self.registry.store.blob_size(digest)? {
+                stored.files += 1;
+                stored.bytes += size;
+            }
+        }
         for digest in self.index.unheld(page, self.now)? {
             let Some(_page) = self.page() else { return Ok(()) };
             // From here on nobody can make it visible: who wants to waits for this lock, and then sees that it is gone.
@@ -251,6 +276,8 @@ impl Pass<'_> {
             self.index.forget_unheld(&digest)?;
             done.files += 1;
             done.bytes += size;
+            stored.files = stored.files.saturating_sub(1);
+            stored.bytes = stored.bytes.saturating_sub(size);
         }
         Ok(())
     }

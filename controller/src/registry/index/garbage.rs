@@ -48,6 +48,8 @@ pub struct Usage {
     pub blobs: u64,
     /// Bytes of its blobs and manifests; content shared with other repositories counts in each.
     pub bytes: u64,
+    /// When something of it was pulled last; none for never.
+    pub pulled_at: Option<Timestamp>,
 }
 
 /// The collection's side of the index.
@@ -89,6 +91,8 @@ pub trait Garbage {
     fn shown(&self, after: &str, limit: usize) -> Result<Vec<Digest>, IndexError>;
     /// Repositories that show this digest, as a blob or as a manifest, by name, at most `limit`.
     fn showing(&self, digest: &Digest, limit: usize) -> Result<Vec<Repository>, IndexError>;
+    /// Remembers when repositories were pulled from last; those that are not known are passed over.
+    fn note_pulls(&self, pulls: &[(Repository, Timestamp)]) -> Result<(), IndexError>;
     /// What repositories hold, by name after `after`, at most `limit`.
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError>;
     /// A copy of the index as it is now, on which a collection can be tried.

@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
 use super::session::Session;
+use crate::registry::numbers;
 use crate::registry::{
     error::RegistryError,
     quota::Room,
@@ -29,6 +30,9 @@ use crate::registry::{
 const BATCH: usize = 1024 * 1024;
 /// Pieces that are collected before they are written, so that many tiny ones cost no more memory than they hold.
 const BATCH_PIECES: usize = 512;
+
+/// Pieces of at least so many zeros are not written.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 /// A session with its file open, about to grow.
 pub(super) struct Writer<S> {
@@ -47,6 +51,7 @@ impl<S: DerefMut<Target = Session>> Writer<S> {
             drop(self.file.set_len(session.offset));
             return Err(StoreError::write(&self.store.upload_path(&session.id), source).into());
         }
+        numbers::received(batch.iter().map(|bytes| bytes.len() as u64).sum());
         for bytes in batch {
             session.offset += bytes.len() as u64;
             if let Some(hasher) = &mut session.hasher {
@@ -57,9 +62,29 @@ impl<S: DerefMut<Target = Session>> Writer<S> {
     }
 }
 
-/// Writes all of a batch, in as few calls as the system takes.
+/// Writes all of a batch, in as few calls as the system takes. What is all zeros becomes a hole: images of disks are made of
+/// that.
 fn write_at(file: &File, batch: &[Bytes], mut offset: u64) -> io::Result<()> {
-    let mut slices: Vec<_> = batch.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    let mut filled = offset;
+    for run in batch.chunk_by(|one, next| is_hole(one) == is_hole(next)) {
+        let length: u64 = run.iter().map(|bytes| bytes.len() as u64).sum();
+        if !run.first().is_some_and(is_hole) && length > 0 {
+            write_run(file, run, offset)?;
+            filled = offset + length;
+        }
+        offset += length;
+    }
+    // The length of the file is what tells how far the upload is.
+    if filled < offset { file.set_len(offset) } else { Ok(()) }
+}
+
+/// Zeros, and enough of them.
+fn is_hole(bytes: &Bytes) -> bool {
+    bytes.len() >= ZEROS.len() && bytes.chunks(ZEROS.len()).all(|piece| piece == &ZEROS[..piece.len()])
+}
+
+fn write_run(file: &File, run: &[Bytes], mut offset: u64) -> io::Result<()> {
+    let mut slices: Vec<_> = run.iter().map(|bytes| IoSlice::new(bytes)).collect();
     let mut left = &mut slices[..];
     IoSlice::advance_slices(&mut left, 0); // drops empty ones, which would look like a disk that takes nothing
     while !left.is_empty() {
@@ -208,5 +233,53 @@ pub(in crate::registry) async fn receive_small(
             Ok(None) => return Ok(Some(whole)),
             Err(_) => return Err(RegistryError::BodyStalled { waited: idle }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of bodies: some of them zeros, some nearly so, some empty.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let size = prop_oneof![Just(0), 1_usize..100, Just(ZEROS.len()), ZEROS.len()..50_000];
+        (size, 0_u8..3, any::<u8>()).prop_map(|(size, kind, last)| {
+            let mut bytes = vec![if kind == 2 { 7 } else { 0 }; size];
+            if let (1, Some(end)) = (kind, bytes.last_mut()) {
+                *end = last;
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_written_is_read_back_with_its_holes(batches in prop::collection::vec(prop::collection::vec(piece(), 0..6), 0..5)) {
+            let file = tempfile::tempfile().unwrap();
+            let mut whole = Vec::new();
+            for batch in &batches {
+                let pieces: Vec<Bytes> = batch.iter().cloned().map(Bytes::from).collect();
+                write_at(&file, &pieces, whole.len() as u64).unwrap();
+                whole.extend(batch.concat());
+                prop_assert_eq!(file.metadata().unwrap().len(), whole.len() as u64);
+            }
+            let mut read = vec![1; whole.len()];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 0).unwrap();
+            prop_assert!(read == whole);
+        }
+    }
+
+    #[test]
+    fn zeros_take_no_room_on_the_disk() {
+        let file = tempfile::tempfile().unwrap();
+        let zeros = vec![Bytes::from(vec![0; 256 * 1024]); 64];
+        write_at(&file, &zeros, 0).unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!((found.len(), found.blocks()), (16 << 20, 0));
     }
 }

@@ -10,6 +10,7 @@ use super::{
     receive::{Limits, Writer, receive},
     session::{self, Held, Session},
 };
+use crate::registry::numbers::InFlight;
 use crate::registry::{
     Registry, call::Call, digest::Digest, error::RegistryError, name::Repository, quota::Room,
     store::StoreError,
@@ -106,6 +107,7 @@ async fn body_into<S: DerefMut<Target = Session> + Send + 'static>(
     writer: Writer<S>,
     limits: Limits,
 ) -> (Option<Writer<S>>, Result<(), RegistryError>) {
+    let _in_flight = InFlight::begin();
     let mut body = call.take_body();
     let received = receive(writer, &mut body, limits).await;
     call.give_back(body);

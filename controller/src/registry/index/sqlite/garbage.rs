@@ -77,6 +77,17 @@ impl Garbage for SqliteIndex {
         self.read("looking for who shows it", |connection| showing(connection, digest, limit))
     }
 
+    fn note_pulls(&self, pulls: &[(Repository, Timestamp)]) -> Result<(), IndexError> {
+        self.write("noting pulls", |transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE repository SET pulled_at = ?2 WHERE name = ?1")?;
+            for (repository, at) in pulls {
+                statement.execute(params![repository.as_str(), at.as_millisecond()])?;
+            }
+            Ok(())
+        })
+    }
+
     fn usage(&self, after: &str, limit: usize) -> Result<Vec<Usage>, IndexError> {
         self.read("adding up repositories", |connection| usage(connection, after, limit))
     }
@@ -308,7 +319,7 @@ pub(super) fn usage(
                  (SELECT count(*) FROM tag WHERE tag.repository = repository.id),
                  (SELECT count(*) FROM manifest WHERE manifest.repository = repository.id),
                  (SELECT count(*) FROM repository_blob AS link WHERE link.repository = repository.id),
-                 bytes
+                 bytes, pulled_at
              FROM repository WHERE name > ?1 ORDER BY name LIMIT ?2",
         )?
         .query_map(params![after, as_limit(limit)], |row| {
@@ -321,6 +332,10 @@ pub(super) fn usage(
                 manifests: count(2)?,
                 blobs: count(3)?,
                 bytes: count(4)?,
+                pulled_at: row
+                    .get::<_, Option<i64>>(5)?
+                    .map(|at| Timestamp::from_millisecond(at).map_err(|error| damaged(5, error)))
+                    .transpose()?,
             })
         })?
         .collect()

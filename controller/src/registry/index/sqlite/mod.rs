@@ -41,6 +41,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_pushes.sql"),
     include_str!("0004_read_only.sql"),
     include_str!("0005_quota.sql"),
+    include_str!("0006_pulls.sql"),
 ];
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
