@@ -9,7 +9,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +19,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::direct::{self, Part, Patience};
+use super::linger::Lingering;
 use super::stream::{Buffered, Gathered, Patient};
 
 /// Open connections of one listener. A thousand machines hold two or three each.
@@ -168,15 +168,14 @@ async fn connection<S, F, B>(
         let patience = Patience { head: HEAD_DEADLINE, stall: STALL_DEADLINE, longest: HEAD_MAX };
         return match direct::serve(socket, peer, patience, &service, part, &mut stop).await {
             Ok(Some(rest)) => {
-                let (reader, writer) = rest.socket.into_split();
-                let stream = tokio::io::join(Cursor::new(rest.read).chain(reader), writer);
-                http(Patient::new(stream, STALL_DEADLINE), peer, service, stop).await;
+                let socket = Patient::new(Lingering::new(rest.socket), STALL_DEADLINE);
+                http(Buffered::holding(rest.read, socket), peer, service, stop).await;
             }
             Ok(None) => {}
             Err(error) => tracing::debug!(%peer, %error, "connection ended"),
         };
     };
-    let socket = Buffered::new(Patient::new(socket, STALL_DEADLINE));
+    let socket = Buffered::new(Patient::new(Lingering::new(socket), STALL_DEADLINE));
     match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => http(Gathered::new(stream), peer, service, stop).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
@@ -223,7 +222,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn start(
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -234,6 +233,7 @@ mod tests {
         let service = |request: Request<Body>| async move {
             let slow = request.uri().path() == "/slow";
             tokio::time::sleep(Duration::from_millis(if slow { 300 } else { 0 })).await;
+            // The body of a request is dropped unread.
             Response::new(http_body_util::Full::new(bytes::Bytes::from("done")))
         };
         (address, stop, tokio::spawn(listener.serve(service, |_| None, stopped)))
@@ -251,6 +251,25 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"), "{answer}");
         served.await.unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_still_sends_when_the_answer_comes_can_read_it() {
+        let (address, stop, served) = start(None).await;
+        let body = vec![0; 8 << 20];
+        for _ in 0..20 {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            let head = format!("PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+            socket.write_all(head.as_bytes()).await.unwrap();
+            let (mut reader, mut writer) = socket.split();
+            let mut answer = String::new();
+            // As clients do that look at the answer when all is sent, however long ago it came.
+            writer.write_all(&body).await.unwrap();
+            reader.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"), "{answer}");
+        }
+        stop.send_replace(true);
+        served.await.unwrap();
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ mod guarded;
 mod health;
 mod images;
 mod inherited;
+mod linger;
 mod listen;
 mod pushes;
 mod renew;
