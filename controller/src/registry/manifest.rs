@@ -51,10 +51,11 @@ pub(super) async fn serve(
 async fn get(call: &Call, repository: Repository, reference: Reference) -> Result<Response, RegistryError> {
     call.admit(&repository, Action::Pull).await?;
     let asked = *call.method() == Method::HEAD;
-    if !asked {
-        call.registry().pulls.note(&repository, call.registry().now());
-    }
+    let pulled = repository.clone();
     let manifest = find(call.registry(), (repository, reference)).await?;
+    if !asked {
+        call.registry().pulls.note(&pulled, call.registry().now());
+    }
     let tag = etag(&manifest.row.digest);
     if call.header(&header::IF_NONE_MATCH).is_some_and(|held| matches_tag(held, &tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());

@@ -50,3 +50,30 @@ pub(super) fn write(registry: &Registry) -> Result<(), RegistryError> {
         written => written,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::super::{Options, auth::Open};
+    use super::*;
+
+    #[tokio::test]
+    async fn asking_for_what_is_not_there_is_no_pull_and_takes_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path(), Options::default()).unwrap();
+        let router = registry.router(Arc::new(Open), None);
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for number in 0..50 {
+            for path in ["manifests/x".to_owned(), format!("manifests/{digest}"), format!("blobs/{digest}")] {
+                let request = Request::get(format!("/v2/none/{number}/{path}")).body(Body::empty()).unwrap();
+                assert_eq!(router.clone().oneshot(request).await.unwrap().status(), 404, "{path}");
+            }
+        }
+        assert!(registry.pulls.lock().is_empty());
+    }
+}

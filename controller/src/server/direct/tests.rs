@@ -1,3 +1,6 @@
+//! Direct answers over real sockets: framing, order, ends, and what is left to hyper. Not the registry or media behind them;
+//! `tests/registry_plain.rs` and the media tests ask those.
+
 use std::io::{Read as _, Seek as _, Write as _};
 
 use bytes::Bytes;
