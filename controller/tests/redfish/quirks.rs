@@ -65,7 +65,8 @@ async fn a_job_boots_on_every_bmc_that_deviates() {
 
 #[tokio::test]
 async fn a_job_boots_on_a_bmc_that_takes_its_time() {
-    let timing = Timing { power_on_ms: 80, power_off_ms: 80, insert_ms: 60, eject_ms: 60, tasks: false };
+    let timing =
+        Timing { power_on_ms: 80, power_off_ms: 80, insert_ms: 60, eject_ms: 60, ..Timing::default() };
     for tasks in [false, true] {
         let mut machine = machine();
         machine.timing = Timing { tasks, ..timing.clone() };

@@ -8,7 +8,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::backend::qemu::QemuConfig;
+use crate::{
+    backend::qemu::QemuConfig,
+    vendor::{Model, Vendor},
+};
+
+/// Manufacturer of a machine that says none.
+const MAKER: &str = "Slipway Mock Works";
+/// Model of a machine that says none.
+const PRODUCT: &str = "Mock 2000";
+/// Sessions at once of a BMC that says nothing.
+const SESSION_LIMIT: usize = 16;
+/// Seconds until idle sessions end, likewise.
+const SESSION_SECONDS: u64 = 1800;
 
 /// A rack: where it listens and which machines it has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +66,8 @@ impl RackConfig {
 pub struct MachineConfig {
     /// Name in this rack; also the name of its folder.
     pub name: String,
+    /// Whose BMC it is. QEMU machines have the generic ones.
+    pub vendor: Vendor,
     /// TCP port of the BMC; 0 takes a free one.
     pub port: u16,
     /// System serial number (Redfish and SMBIOS); empty: `MOCK-<NAME>`.
@@ -86,16 +100,17 @@ impl Default for MachineConfig {
     fn default() -> Self {
         Self {
             name: "machine".into(),
+            vendor: Vendor::default(),
             port: 0,
             serial: String::new(),
             uuid: None,
             macs: Vec::new(),
-            manufacturer: "Slipway Mock Works".into(),
-            model: "Mock 2000".into(),
+            manufacturer: MAKER.into(),
+            model: PRODUCT.into(),
             user: "admin".into(),
             password: "password".into(),
-            session_limit: 16,
-            session_seconds: 1800,
+            session_limit: SESSION_LIMIT,
+            session_seconds: SESSION_SECONDS,
             timing: Timing::default(),
             quirks: Quirks::default(),
             backend: BackendConfig::Sim,
@@ -107,6 +122,11 @@ impl MachineConfig {
     /// An instant machine of that name.
     pub fn sim(name: &str) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    /// An instant machine of that name with the BMC of a vendor.
+    pub fn vendor(vendor: Vendor, name: &str) -> Self {
+        Self { vendor, ..Self::sim(name) }
     }
 
     /// A QEMU machine of that name.
@@ -131,10 +151,30 @@ impl MachineConfig {
         }
         self
     }
+
+    /// Takes from its vendor what the configuration leaves open. The quirks of both are joined.
+    #[must_use]
+    pub fn of_model(mut self, model: &Model) -> Self {
+        let fill = |own: &mut String, default: &str, vendors: &Option<String>| {
+            if let (true, Some(text)) = (own == default, vendors) {
+                own.clone_from(text);
+            }
+        };
+        fill(&mut self.manufacturer, MAKER, &model.manufacturer);
+        fill(&mut self.model, PRODUCT, &model.product);
+        if self.session_seconds == SESSION_SECONDS {
+            self.session_seconds = model.session_seconds.unwrap_or(SESSION_SECONDS);
+        }
+        if self.session_limit == SESSION_LIMIT {
+            self.session_limit = model.session_limit.unwrap_or(SESSION_LIMIT);
+        }
+        self.quirks = self.quirks.and(&model.quirks);
+        self
+    }
 }
 
-/// How long things take, in milliseconds. All zero by default: tests do not wait.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How long things take, in milliseconds. All but `settle_ms` are zero by default: tests do not wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
     /// From an accepted power-on until the power state is `On`.
@@ -145,54 +185,117 @@ pub struct Timing {
     pub insert_ms: u64,
     /// From an accepted eject until the slot is empty.
     pub eject_ms: u64,
+    /// How long passing refusals of a vendor last: "not during POST", "conflict" after power-off. A real one: a minute.
+    pub settle_ms: u64,
+    /// How long the BMC is away after `Manager.Reset`.
+    pub restart_ms: u64,
     /// Answer Reset, `InsertMedia` and `EjectMedia` with 202 and a task instead of 204.
     pub tasks: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            power_on_ms: 0,
+            power_off_ms: 0,
+            insert_ms: 0,
+            eject_ms: 0,
+            settle_ms: 20,
+            restart_ms: 0,
+            tasks: false,
+        }
+    }
 }
 
 impl Timing {
     /// What a quick real BMC needs.
     pub fn realistic() -> Self {
-        Self { power_on_ms: 3000, power_off_ms: 2000, insert_ms: 1500, eject_ms: 1000, tasks: false }
+        Self {
+            power_on_ms: 3000,
+            power_off_ms: 2000,
+            insert_ms: 1500,
+            eject_ms: 1000,
+            settle_ms: 5000,
+            restart_ms: 5000,
+            tasks: false,
+        }
     }
 }
 
-/// How a BMC deviates from the book. Every default is the book.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(clippy::struct_excessive_bools)] // independent switches, each a fact about some BMC
-pub struct Quirks {
+/// Defines [`Quirks`] and how two of them are joined.
+macro_rules! quirks {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// How a BMC deviates from the book. Every default is the book.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[allow(clippy::struct_excessive_bools)] // independent switches, each a fact about some BMC
+        pub struct Quirks {
+            $($(#[doc = $doc])+ pub $name: bool,)+
+        }
+
+        impl Quirks {
+            /// The deviations of both.
+            #[must_use]
+            pub fn and(&self, other: &Self) -> Self {
+                Self { $($name: self.$name || other.$name,)+ }
+            }
+        }
+    };
+}
+
+quirks! {
     /// Only the `Cd` slot exists.
-    pub single_slot: bool,
+    single_slot,
     /// The slots hang under the system instead of the manager (iDRAC 6.00 and later).
-    pub media_under_system: bool,
+    media_under_system,
     /// No `InsertMedia` action; media are set by PATCH (Lenovo XCC).
-    pub media_by_patch: bool,
+    media_by_patch,
     /// `InsertMedia` demands `TransferProtocolType` (xFusion, Nokia).
-    pub needs_transfer_protocol: bool,
+    needs_transfer_protocol,
     /// `InsertMedia` refuses `Inserted` and `WriteProtected` (Supermicro X11/X12).
-    pub refuses_inserted: bool,
+    refuses_inserted,
     /// Actions with an empty body instead of `{}` are refused with 415 (HPE).
-    pub needs_json_body: bool,
+    needs_json_body,
     /// PATCH without `If-Match` is refused with 428.
-    pub needs_if_match: bool,
+    needs_if_match,
     /// ETags are weak and `If-Match` compares strongly, so they never match (some proxies of BMCs).
-    pub weak_etags: bool,
+    weak_etags,
     /// No `SessionService`: Basic authentication only (sushy-tools).
-    pub no_sessions: bool,
+    no_sessions,
     /// `Cd` is missing from the boot targets and `UsbCd` is there (Supermicro).
-    pub usb_cd_target: bool,
+    usb_cd_target,
     /// No `BootSourceOverrideMode` (Supermicro X10, GB200).
-    pub no_override_mode: bool,
+    no_override_mode,
     /// The media URL is stored without trying to reach it.
-    pub blind_insert: bool,
+    blind_insert,
     /// `On` is missing from the reset types and `ForceOn` is there.
-    pub force_on_only: bool,
+    force_on_only,
     /// The boot override is changed in a settings object and applied at the next start; the system itself neither
     /// takes it nor lists what it may be (Nokia, iDRAC10).
-    pub boot_settings: bool,
+    boot_settings,
     /// `$expand` is understood, as by most newer BMCs. What is expanded is served by the request for what it is
     /// expanded in, so faults armed for its own path do not show there.
-    pub expands: bool,
+    expands,
+    /// A boot PATCH that lacks target, enabled or mode is accepted and does nothing (AMI).
+    full_boot,
+    /// A boot PATCH without `BootSourceOverrideEnabled` is accepted and leaves the override off (Supermicro X11).
+    enabled_wanted,
+    /// A boot PATCH without `BootSourceOverrideMode` makes the mode `Legacy` (Supermicro X11).
+    mode_flips,
+    /// `EjectMedia` is not listed while the drive is empty (Supermicro X13).
+    eject_hidden,
+    /// The values of `ResetType` are in an action info only (Supermicro X13).
+    reset_info,
+    /// `InsertMedia` demands `UserName` and `Password`, be they `none` (NVIDIA DGX).
+    needs_credentials,
+    /// `InsertMedia` demands `TransferMethod` (OpenBMC).
+    needs_transfer_method,
+    /// `On` is refused with 409 for a while after power-off (iDRAC10).
+    on_conflicts,
+    /// The boot override and Reset are refused for a while after a power change (HPE).
+    busy_in_post,
+    /// What is expanded lacks its `Id` and `Name` (AMI DGX, GB300).
+    expand_broken,
 }
 
 /// What a BMC powers.

@@ -21,6 +21,9 @@ pub struct RequestRecord {
     /// Request body if it was JSON, with passwords masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
+    /// Injected faults that showed at it, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
     /// Status answered; 0 when the connection was cut instead.
     pub status: u16,
 }

@@ -33,10 +33,12 @@ mod rack;
 mod resource;
 mod service;
 mod session;
+pub mod vendor;
 
 pub use backend::host::{Boot, BootSource, Host, HostExit, HostPower, Inserted};
 pub use config::{BackendConfig, MachineConfig, Quirks, RackConfig, Timing};
 pub use fault::{Fault, Injection};
 pub use journal::RequestRecord;
-pub use machine::{BootOverride, Enabled, Machine, MachineError, Power, SlotState, Target};
+pub use machine::{BootOverride, Enabled, Machine, MachineError, Power, ResetType, SlotState, Target};
 pub use rack::{Rack, RackError};
+pub use vendor::Vendor;

@@ -20,6 +20,7 @@ use crate::{
     machine::{Console, Machine, driver},
     media::Fetch,
     service::listener,
+    vendor::Vendor,
 };
 
 /// Orders a machine may have waiting.
@@ -54,6 +55,23 @@ pub enum RackError {
     /// The client that probes media could not be made.
     #[error("setting up the client that probes media")]
     Client(#[source] reqwest::Error),
+    /// A vendor's embedded file is broken.
+    #[error("the model of {vendor} cannot be read")]
+    Vendor {
+        /// Which.
+        vendor: Vendor,
+        /// Why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// QEMU's firmware has two drives of known names.
+    #[error("machine {machine} is a QEMU machine; those have generic BMCs and not {vendor}")]
+    QemuVendor {
+        /// Machine name.
+        machine: String,
+        /// What was asked for.
+        vendor: Vendor,
+    },
     /// The backend could not be prepared.
     #[error("preparing machine {machine}")]
     Backend {
@@ -94,7 +112,16 @@ impl Rack {
         let (stop, stopped) = watch::channel(false);
         let mut rack = Self { machines: Vec::new(), stop, drivers: Vec::new(), listeners: Vec::new() };
         for machine in config.machines {
-            let machine = machine.completed();
+            let model = machine
+                .vendor
+                .model()
+                .map_err(|source| RackError::Vendor { vendor: machine.vendor, source: Box::new(source) })?;
+            let generic = machine.vendor == Vendor::GenericTwoSlot;
+            if !generic && matches!(machine.backend, BackendConfig::Qemu(_)) {
+                return Err(RackError::QemuVendor { machine: machine.name, vendor: machine.vendor });
+            }
+            let machine = machine.completed().of_model(&model);
+            let model = model.with(&machine.quirks);
             let address = SocketAddr::new(config.bind, machine.port);
             let listen = |source| RackError::Listen { machine: machine.name.clone(), address, source };
             let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -120,7 +147,7 @@ impl Rack {
                 None => (None, None),
             };
             let base_url = format!("{scheme}://{address}");
-            let machine = Machine::new(machine, base_url, pem, orders, console, fetch.clone());
+            let machine = Machine::new((machine, model), base_url, pem, orders, console, fetch.clone());
             rack.drivers.push(driver::spawn(&machine, backend, ordered, ended, stopped.clone()));
             let serve = listener::serve(listener, acceptor, machine.clone(), config.control);
             rack.listeners.push(tokio::spawn(serve));

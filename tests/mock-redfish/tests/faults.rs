@@ -75,8 +75,15 @@ async fn every_fault_of_the_readme_can_be_armed_over_http_and_shows() {
     faults_of_drives(&mut bench).await;
     faults_of_boots(&mut bench).await;
     faults_of_power(&mut bench).await;
+    faults_of_answers(&mut bench).await;
+    faults_of_logins(&mut bench).await;
+    faults_of_tasks(&mut bench).await;
+    faults_of_overrides(&mut bench).await;
+    faults_of_the_bmc(&mut bench).await;
     assert_eq!(bench.client.get("/mock/faults").await.body, json!([]), "all are used up");
     assert_eq!(bench.armed, kinds_of_the_readme(), "the test and the README name the same kinds");
+    let shown: BTreeSet<String> = bench.machine().shown_faults().into_keys().collect();
+    assert_eq!(shown, bench.armed, "every one is counted where it showed");
 }
 
 async fn faults_of_requests(bench: &mut Bench) {
@@ -170,6 +177,106 @@ async fn faults_of_power(bench: &mut Bench) {
     assert_eq!(bench.client.reset("On").await.status.as_u16(), 500);
     assert_eq!(bench.machine().power(), Power::Off);
     assert!(bench.client.get("/mock/state").await.body["broken"].is_string(), "the state says why");
+}
+
+async fn faults_of_answers(bench: &mut Bench) {
+    let login = [("Authorization", "Basic YWRtaW46cGFzc3dvcmQ=")];
+    bench.arm(json!({"kind": "cut-answer"})).await;
+    assert!(bench.client.raw(Method::GET, SYSTEM, &login, None).await.is_err(), "a reset in the middle");
+    bench.arm(json!({"kind": "half-json"})).await;
+    let half = bench.client.get(SYSTEM).await;
+    assert_eq!((half.status, &half.body), (StatusCode::OK, &Value::Null), "whole by HTTP, and no JSON");
+    bench.arm(json!({"kind": "drip", "ms": 1})).await;
+    let start = Instant::now();
+    let slow = bench.client.get("/redfish/v1/Systems").await.body;
+    assert_eq!(slow["Members@odata.count"], 1);
+    assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+}
+
+async fn faults_of_logins(bench: &mut Bench) {
+    let sessions = "/redfish/v1/SessionService/Sessions";
+    let login = json!({"UserName": "admin", "Password": "password"});
+    let opened = bench.client.post(sessions, login.clone()).await;
+    let token = [("X-Auth-Token", opened.header("x-auth-token"))];
+    bench.arm(json!({"kind": "session-forgotten"})).await;
+    for _ in 0..2 {
+        let lost = bench.client.raw(Method::GET, SYSTEM, &token, None).await.unwrap();
+        assert_eq!((lost.status.as_u16(), lost.message_id()), (401, "NoValidSession"));
+    }
+    bench.arm(json!({"kind": "sessions-full"})).await;
+    assert_eq!(bench.client.get(SYSTEM).await.status, StatusCode::OK, "shows at the login alone");
+    let full = bench.client.post(sessions, login.clone()).await;
+    assert_eq!((full.status.as_u16(), full.message_id()), (503, "SessionLimitExceeded"));
+    assert_eq!(bench.client.post(sessions, login).await.status, StatusCode::CREATED);
+    bench.arm(json!({"kind": "password-change"})).await;
+    let refused = bench.client.get(SYSTEM).await;
+    assert_eq!((refused.status.as_u16(), refused.message_id()), (403, "PasswordChangeRequired"));
+}
+
+async fn faults_of_tasks(bench: &mut Bench) {
+    bench.arm(json!({"kind": "task-vanishes"})).await;
+    let accepted = bench.client.reset("On").await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED);
+    bench.machine().wait_power(Power::On, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(bench.client.get(accepted.header("location")).await.status, StatusCode::NOT_FOUND);
+    for (works, left) in [(false, Power::On), (true, Power::Off)] {
+        bench.arm(json!({"kind": "task-stuck", "works": works})).await;
+        let accepted = bench.client.reset("ForceOff").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let monitor = bench.client.get(accepted.header("location")).await;
+        assert_eq!((monitor.status, &monitor.body["TaskState"]), (StatusCode::ACCEPTED, &json!("Running")));
+        assert_eq!(bench.machine().power(), left);
+    }
+}
+
+async fn faults_of_overrides(bench: &mut Bench) {
+    let override_of = async |bench: &Bench, name: &str| {
+        bench.client.get(SYSTEM).await.body["Boot"][format!("BootSourceOverride{name}")].clone()
+    };
+    bench.arm(json!({"kind": "once-reverts", "reads": 1})).await;
+    bench.client.boot_once("Cd").await;
+    assert_eq!(override_of(bench, "Enabled").await, "Once");
+    assert_eq!(override_of(bench, "Enabled").await, "Disabled");
+    bench.client.eject("Cd").await;
+    bench.client.boot_once("Cd").await;
+    bench.arm(json!({"kind": "override-dropped"})).await;
+    bench.insert().await;
+    assert_eq!(override_of(bench, "Enabled").await, "Disabled");
+    bench.arm(json!({"kind": "mode-flips"})).await;
+    bench.client.boot_once("Cd").await;
+    assert_eq!(override_of(bench, "Mode").await, "Legacy");
+    bench.client.reset("On").await;
+    assert_eq!(bench.machine().last_source(), Some(BootSource::Order), "the images boot by UEFI alone");
+}
+
+async fn faults_of_the_bmc(bench: &mut Bench) {
+    let manager = "/redfish/v1/Managers/1";
+    bench.arm(json!({"kind": "clock-skew", "seconds": -86_400})).await;
+    let skewed = bench.client.get(manager).await;
+    let says: jiff::Timestamp = skewed.body["DateTime"].as_str().unwrap().parse().unwrap();
+    let behind = jiff::Timestamp::now().duration_since(says).as_hours();
+    assert_eq!(behind, 24);
+    let date = jiff::fmt::rfc2822::parse(skewed.header("date")).unwrap().timestamp();
+    assert!(date.duration_since(says).abs() < jiff::SignedDuration::from_secs(2), "{date} {says}");
+
+    let restart = "/redfish/v1/Managers/1/Actions/Manager.Reset";
+    bench.arm_at(json!({"kind": "keys-missing"}), json!({"times": null})).await;
+    assert_eq!(bench.client.get(SYSTEM).await.body.get("Boot"), None);
+    assert_eq!(bench.client.get(manager).await.body.get("VirtualMedia"), None);
+    bench.client.post(restart, json!({"ResetType": "GracefulRestart"})).await;
+    assert!(bench.client.get(SYSTEM).await.body["Boot"].is_object(), "a restart brings them back");
+
+    let login = [("Authorization", "Basic YWRtaW46cGFzc3dvcmQ=")];
+    bench.arm(json!({"kind": "bmc-reboots", "ms": 150, "unready": 2})).await;
+    let start = Instant::now();
+    while bench.client.raw(Method::GET, SYSTEM, &login, None).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+    assert_eq!(bench.client.get(SYSTEM).await.message_id(), "ServiceTemporarilyUnavailable");
+    assert_eq!(bench.client.get(SYSTEM).await.status, StatusCode::OK);
+    assert_eq!(bench.machine().open_sessions(), 0);
+    assert_eq!(bench.machine().power(), Power::On, "the machine does not mind");
 }
 
 #[tokio::test]

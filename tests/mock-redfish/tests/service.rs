@@ -207,7 +207,7 @@ async fn resets_follow_the_table_and_conflicts_are_409() {
 
 #[tokio::test]
 async fn a_slow_bmc_says_powering_on_and_gives_tasks() {
-    let timing = Timing { power_on_ms: 300, power_off_ms: 0, insert_ms: 0, eject_ms: 0, tasks: true };
+    let timing = Timing { power_on_ms: 300, tasks: true, ..Timing::default() };
     let (rack, client) = one(|machine| machine.timing = timing).await;
     let answer = client.reset("On").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);

@@ -1,14 +1,17 @@
 //! What a BMC knows of its machine: power, boot override, virtual drives, tasks. Pure; the driver and the
 //! service change it, every change through a named method.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     backend::host::{BootSource, Inserted},
-    config::Quirks,
+    vendor::{Boots, Model, SlotModel},
 };
 
 /// Tasks kept; older ones vanish as they do on real BMCs.
@@ -33,8 +36,8 @@ pub enum Enabled {
     Continuous,
 }
 
-/// `BootSourceOverrideTarget` of Redfish, as far as this BMC offers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// `BootSourceOverrideTarget` of Redfish, as far as BMCs here offer it. What is not bootable here boots the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names of Redfish
 pub enum Target {
     None,
@@ -44,6 +47,15 @@ pub enum Target {
     Hdd,
     UefiHttp,
     UsbCd,
+    Floppy,
+    #[serde(rename = "SDCard")]
+    SdCard,
+    BiosSetup,
+    Utilities,
+    Diags,
+    UefiShell,
+    UefiTarget,
+    UefiBootNext,
 }
 
 /// The boot override.
@@ -62,8 +74,12 @@ pub struct BootOverride {
 /// One virtual drive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotState {
-    /// `Cd` or `Usb`.
+    /// Its id, `Cd` or `Usb` by the book.
     pub id: String,
+    /// `MediaTypes` of Redfish.
+    pub media_types: Vec<String>,
+    /// Takes no image of a remote server.
+    pub local: bool,
     /// Image URL of what is inserted.
     pub image: Option<String>,
     /// `TransferProtocolType` as given or as the URL says.
@@ -78,9 +94,11 @@ pub struct SlotState {
 }
 
 impl SlotState {
-    fn empty(id: &str) -> Self {
+    fn empty(model: &SlotModel) -> Self {
         Self {
-            id: id.into(),
+            id: model.id.clone(),
+            media_types: model.types.clone(),
+            local: model.local,
             image: None,
             protocol: None,
             user: None,
@@ -89,9 +107,9 @@ impl SlotState {
         }
     }
 
-    /// Media types of Redfish that the drive plays.
-    pub(crate) fn media_types(&self) -> &'static [&'static str] {
-        if self.id == "Cd" { &["CD", "DVD"] } else { &["CD", "USBStick"] }
+    /// Whether it plays media of that type.
+    pub(crate) fn plays(&self, kind: &str) -> bool {
+        self.media_types.iter().any(|known| known == kind)
     }
 
     /// The image to show at a read, which a stale eject falsifies for a while.
@@ -117,13 +135,23 @@ pub(crate) struct Task {
     pub fault: Option<String>,
 }
 
+/// Attributes by which Dell's firmware is told to boot a virtual drive once, and what they are at rest.
+const VCD_ATTRIBUTES: [(&str, &str); 2] =
+    [("ServerBoot.1.BootOnce", "Disabled"), ("ServerBoot.1.FirstBootDevice", "Normal")];
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Board {
     pub power: Power,
+    /// When power last began or ceased to be on.
+    pub moved: Option<Instant>,
     pub boot: BootOverride,
     /// The override in the settings object, which the next start makes the one that holds.
     pub pending_boot: Option<BootOverride>,
+    /// The override reverts by itself after that many looks at it.
+    pub reverts_in: Option<u32>,
+    /// Attributes of the manager, of BMCs that have them.
+    pub attributes: BTreeMap<String, String>,
     pub slots: Vec<SlotState>,
     pub boots: u64,
     /// Override and media of the last boot, for those who ask later.
@@ -134,13 +162,19 @@ pub(crate) struct Board {
     pub broken: Option<String>,
     pub tasks: VecDeque<Task>,
     next_task: u64,
+    rules: Boots,
 }
 
 impl Board {
-    pub fn new(quirks: &Quirks, now: Timestamp) -> Self {
-        let ids: &[&str] = if quirks.single_slot { &["Cd"] } else { &["Cd", "Usb"] };
+    pub fn new(model: &Model, now: Timestamp) -> Self {
+        let mut attributes = BTreeMap::new();
+        if model.boots.vcd.is_some() {
+            attributes.extend(VCD_ATTRIBUTES.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            attributes.insert("VirtualMedia.1.Attached".into(), "AutoAttach".into());
+        }
         Self {
             power: Power::Off,
+            moved: None,
             boot: BootOverride {
                 enabled: Enabled::Disabled,
                 target: Target::None,
@@ -148,7 +182,9 @@ impl Board {
                 http_boot_uri: String::new(),
             },
             pending_boot: None,
-            slots: ids.iter().map(|id| SlotState::empty(id)).collect(),
+            reverts_in: None,
+            attributes,
+            slots: model.layout.slots.iter().map(SlotState::empty).collect(),
             boots: 0,
             last_source: None,
             asset_tag: String::new(),
@@ -156,7 +192,58 @@ impl Board {
             broken: None,
             tasks: VecDeque::new(),
             next_task: 1,
+            rules: model.boots.clone(),
         }
+    }
+
+    /// Power changes.
+    pub fn turn(&mut self, power: Power, now: Instant) {
+        self.power = power;
+        self.moved = Some(now);
+    }
+
+    /// Somebody looks at the boot override, which may be the moment that it reverts.
+    pub fn look_at_boot(&mut self) {
+        match &mut self.reverts_in {
+            Some(0) => self.forget_boot(),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+    }
+
+    /// Whether the next start has something to boot once.
+    pub fn is_armed(&self) -> bool {
+        self.next_boot().enabled != Enabled::Disabled || self.vcd().is_some()
+    }
+
+    /// The mode of the override that the next start finds becomes `Legacy`.
+    pub fn flip_mode(&mut self) {
+        self.pending_boot.as_mut().unwrap_or(&mut self.boot).mode = "Legacy".into();
+    }
+
+    /// No override is set any more.
+    pub fn forget_boot(&mut self) {
+        self.reverts_in = None;
+        self.pending_boot = None;
+        self.boot.enabled = Enabled::Disabled;
+        self.boot.target = Target::None;
+        self.rest_attributes();
+    }
+
+    fn rest_attributes(&mut self) {
+        for (name, value) in VCD_ATTRIBUTES {
+            if let Some(set) = self.attributes.get_mut(name) {
+                value.clone_into(set);
+            }
+        }
+    }
+
+    /// The slot that Dell's attributes boot next.
+    fn vcd(&self) -> Option<&str> {
+        let set = |name: &str| self.attributes.get(name).map(String::as_str);
+        let wanted = set("ServerBoot.1.BootOnce") == Some("Enabled")
+            && set("ServerBoot.1.FirstBootDevice") == Some("VCD-DVD");
+        self.rules.vcd.as_deref().filter(|_| wanted)
     }
 
     /// What is in the drives.
@@ -172,6 +259,9 @@ impl Board {
 
     /// The machine is starting: what waits in the settings object holds from now on.
     pub fn apply_settings(&mut self) {
+        if self.reverts_in.is_some() {
+            self.forget_boot();
+        }
         if let Some(boot) = self.pending_boot.take() {
             self.boot = boot;
         }
@@ -179,31 +269,57 @@ impl Board {
 
     /// What the next boot boots from, by the override alone. A drive without a disc is passed over.
     pub fn next_source(&self) -> BootSource {
-        if self.boot.enabled == Enabled::Disabled {
+        let slot = |id: &str| BootSource::Slot { slot: id.to_owned() };
+        if let Some(id) = self.vcd() {
+            return if self.holds(id) { slot(id) } else { BootSource::Order };
+        }
+        // The images have no code for a BIOS.
+        if self.boot.enabled == Enabled::Disabled || self.boot.mode == "Legacy" {
             return BootSource::Order;
         }
-        let filled = |wanted: &[&str]| {
-            let id = wanted.iter().find(|id| self.slots.iter().any(|s| s.id == **id && s.image.is_some()))?;
-            Some(BootSource::Slot { slot: (*id).into() })
-        };
         match self.boot.target {
-            Target::None => BootSource::Order,
-            Target::Cd | Target::UsbCd => filled(&["Cd", "Usb"]).unwrap_or(BootSource::Order),
-            Target::Usb => filled(&["Usb"]).unwrap_or(BootSource::Order),
+            Target::Cd | Target::UsbCd | Target::Usb => {
+                self.first_filled(self.boot.target).map_or(BootSource::Order, |id| slot(&id))
+            }
             Target::Hdd => BootSource::Disk,
             Target::Pxe => BootSource::Pxe,
             Target::UefiHttp => BootSource::UefiHttp { uri: self.boot.http_boot_uri.clone() },
+            _ => BootSource::Order,
         }
     }
 
+    fn holds(&self, id: &str) -> bool {
+        self.slots.iter().any(|slot| slot.id == id && slot.image.is_some())
+    }
+
+    /// The first drive with a disc that a target boots.
+    fn first_filled(&self, target: Target) -> Option<String> {
+        if let Some(ids) = self.rules.from.get(&target) {
+            return ids.iter().find(|id| self.holds(id)).cloned();
+        }
+        let stick = |slot: &&SlotState| slot.plays("USBStick");
+        let disc = |slot: &&SlotState| slot.plays("CD") || slot.plays("DVD");
+        let filled = || self.slots.iter().filter(|slot| slot.image.is_some());
+        let found = if target == Target::Usb {
+            filled().find(stick)
+        } else {
+            filled().filter(disc).find(|slot| !stick(slot)).or_else(|| filled().find(disc))
+        };
+        found.map(|slot| slot.id.clone())
+    }
+
     /// The machine has started: counts the boot, and `Once` is used up.
-    pub fn booted(&mut self, source: BootSource, now: Timestamp, keep_once: bool) {
-        self.power = Power::On;
+    pub fn booted(&mut self, source: BootSource, (now, at): (Timestamp, Instant), keep_once: bool) {
+        self.turn(Power::On, at);
         self.boots += 1;
         self.last_reset = now;
         self.last_source = Some(source);
         self.broken = None;
-        if self.boot.enabled == Enabled::Once && !keep_once {
+        if keep_once {
+            return;
+        }
+        self.rest_attributes();
+        if self.boot.enabled == Enabled::Once {
             self.boot.enabled = Enabled::Disabled;
             self.boot.target = Target::None;
         }
@@ -220,6 +336,11 @@ impl Board {
         id
     }
 
+    /// A task is gone, as if it had never been.
+    pub fn forget_task(&mut self, id: u64) {
+        self.tasks.retain(|task| task.id != id);
+    }
+
     /// Ends a task.
     pub fn end_task(&mut self, id: u64, fault: Option<String>, now: Timestamp) {
         if let Some(task) = self.tasks.iter_mut().find(|task| task.id == id) {
@@ -234,7 +355,7 @@ mod tests {
     use super::*;
 
     fn board() -> Board {
-        Board::new(&Quirks::default(), Timestamp::UNIX_EPOCH)
+        Board::new(&Model::default(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -248,7 +369,7 @@ mod tests {
             board.boot.target = Target::Cd;
             let source = board.next_source();
             assert_eq!(source, BootSource::Slot { slot: "Cd".into() });
-            board.booted(source, Timestamp::UNIX_EPOCH, false);
+            board.booted(source, (Timestamp::UNIX_EPOCH, Instant::now()), false);
             assert_eq!(board.boot.enabled, after);
         }
     }
@@ -277,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_stale_slot_shows_the_old_image_for_its_reads_only() {
-        let mut slot = SlotState::empty("Cd");
+        let mut slot = board().slots.remove(0);
         slot.stale = Some(("http://x/old.iso".into(), 2));
         assert_eq!(slot.shown().as_deref(), Some("http://x/old.iso"));
         assert_eq!(slot.shown().as_deref(), Some("http://x/old.iso"));

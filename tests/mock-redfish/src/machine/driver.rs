@@ -7,7 +7,7 @@
 //!   Ended (guest off, guest reset) ──┘
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -101,7 +101,7 @@ impl Driver {
                 self.start_again = false;
                 self.patience = None;
                 let stopped = self.backend.stop().await;
-                self.machine.change(|board| board.power = Power::Off);
+                self.machine.change(|board| board.turn(Power::Off, Instant::now()));
                 stopped
             }
             Order::WipeNvram => self.backend.wipe_nvram().await,
@@ -139,12 +139,12 @@ impl Driver {
 
     async fn power_off(&mut self) {
         self.patience = None;
-        self.machine.change(|board| board.power = Power::PoweringOff);
+        self.machine.change(|board| board.turn(Power::PoweringOff, Instant::now()));
         pause(self.machine.config().timing.power_off_ms).await;
         if let Err(error) = self.backend.stop().await {
             warn!(machine = self.machine.name(), error = chain(&error), "power cut with complaints");
         }
-        self.machine.change(|board| board.power = Power::Off);
+        self.machine.change(|board| board.turn(Power::Off, Instant::now()));
     }
 
     /// Powers on where nobody waits for an answer; a refusal is on the board.
@@ -156,7 +156,7 @@ impl Driver {
 
     async fn power_on(&mut self) -> Result<(), BackendError> {
         self.machine.change(|board| {
-            board.power = Power::PoweringOn;
+            board.turn(Power::PoweringOn, Instant::now());
             board.apply_settings();
         });
         pause(self.machine.config().timing.power_on_ms).await;
@@ -185,13 +185,15 @@ impl Driver {
         match started {
             Ok(()) => {
                 info!(machine = self.machine.name(), boot = boot.number, source = ?boot.source, "started");
-                self.machine.change(|board| board.booted(boot.source, Timestamp::now(), keep_once));
+                self.machine.change(|board| {
+                    board.booted(boot.source, (Timestamp::now(), Instant::now()), keep_once);
+                });
                 Ok(())
             }
             Err(error) => {
                 let reason = chain(&error);
                 self.machine.change(|board| {
-                    board.power = Power::Off;
+                    board.turn(Power::Off, Instant::now());
                     board.broken = Some(reason);
                 });
                 Err(error)
@@ -207,9 +209,13 @@ impl Driver {
         if self.machine.power() == Power::On {
             self.backend.insert(slot, &image).await?;
         }
+        let drops_override = self.machine.faults().takes(&Fault::OverrideDropped);
         self.machine.change(|board| {
             board.slots[slot].image = Some(image);
             board.slots[slot].stale = None;
+            if drops_override {
+                board.forget_boot();
+            }
         });
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! cloning is cheap.
 
 pub(crate) mod board;
+pub(crate) mod condition;
 pub(crate) mod driver;
 pub(crate) mod reset;
 
@@ -15,14 +16,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use board::Board;
 pub use board::{BootOverride, Enabled, Power, SlotState, Target};
+use condition::Condition;
 use driver::{Job, Order};
+pub use reset::ResetType;
 
 use crate::{
     backend::host::{BootSource, HostPower},
     config::MachineConfig,
-    fault::{Faults, Injection},
+    fault::{Injection, armed::Faults},
     journal::{Journal, RequestRecord},
     session::Sessions,
+    vendor::Model,
 };
 
 /// Most of a console file that is read, in bytes.
@@ -66,10 +70,12 @@ pub(crate) enum Console {
 #[derive(Debug)]
 struct Inner {
     config: MachineConfig,
+    model: Model,
     base_url: String,
     certificate: Option<String>,
     board: Mutex<Board>,
     sessions: Mutex<Sessions>,
+    condition: Mutex<Condition>,
     faults: Mutex<Faults>,
     journal: Mutex<Journal>,
     changed: watch::Sender<u64>,
@@ -84,7 +90,7 @@ pub struct Machine(Arc<Inner>);
 
 impl Machine {
     pub(crate) fn new(
-        config: MachineConfig,
+        (config, model): (MachineConfig, Model),
         base_url: String,
         certificate: Option<String>,
         orders: mpsc::Sender<Job>,
@@ -93,12 +99,14 @@ impl Machine {
     ) -> Self {
         let idle = Duration::from_secs(config.session_seconds);
         Self(Arc::new(Inner {
-            board: Mutex::new(Board::new(&config.quirks, jiff::Timestamp::now())),
+            board: Mutex::new(Board::new(&model, jiff::Timestamp::now())),
             sessions: Mutex::new(Sessions::new(config.session_limit, idle)),
+            condition: Mutex::default(),
             faults: Mutex::default(),
             journal: Mutex::default(),
             changed: watch::Sender::new(0),
             config,
+            model,
             base_url,
             certificate,
             orders,
@@ -115,6 +123,27 @@ impl Machine {
     /// The configuration with everything derived filled in.
     pub fn config(&self) -> &MachineConfig {
         &self.0.config
+    }
+
+    /// What its BMC is like: ids, slots, targets.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// Path of its system.
+    pub fn system_path(&self) -> String {
+        self.0.model.layout.system_path()
+    }
+
+    /// Path of the collection of its virtual drives.
+    pub fn media_path(&self) -> String {
+        let (parent, id) = self.0.model.layout.media_parent(self.0.model.layout.media);
+        format!("/redfish/v1/{parent}/{id}/VirtualMedia")
+    }
+
+    /// Target of its Reset action.
+    pub fn reset_path(&self) -> String {
+        format!("{}/Actions/ComputerSystem.Reset", self.system_path())
     }
 
     /// Root of the BMC, such as `http://127.0.0.1:40123`, without `/redfish`.
@@ -195,6 +224,11 @@ impl Machine {
     /// Disarms all faults.
     pub fn clear_faults(&self) {
         self.faults().clear();
+    }
+
+    /// How often each kind of fault has shown so far, by the names of the README.
+    pub fn shown_faults(&self) -> std::collections::BTreeMap<String, u32> {
+        self.faults().shown().clone()
     }
 
     /// The faults still armed, with their numbers.
@@ -322,6 +356,18 @@ impl Machine {
 
     pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         lock(&self.0.sessions)
+    }
+
+    pub(crate) fn condition(&self) -> MutexGuard<'_, Condition> {
+        lock(&self.0.condition)
+    }
+
+    /// The BMC restarts: away for that long, every session gone, and what only a restart brings back is back.
+    pub(crate) fn restart_bmc(&self, away: Duration, unready: u32) {
+        self.condition().restart(std::time::Instant::now(), away, unready);
+        self.forget_sessions();
+        self.faults().bmc_restarted();
+        self.change(|_| ());
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {

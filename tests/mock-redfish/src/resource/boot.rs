@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::link;
 use crate::{
-    config::Quirks,
-    machine::{BootOverride, Enabled, Machine},
+    machine::{BootOverride, Machine},
+    vendor::{Boots, SettingsRule},
 };
 
-const SETTINGS: &str = "/redfish/v1/Systems/1/Settings";
-
 /// Puts `Boot` and what belongs to it into the system.
-pub(super) fn add_to_system(body: &mut Value, boot: &BootOverride, quirks: &Quirks) {
-    body["Boot"] = shown(boot, quirks, !quirks.boot_settings);
-    if quirks.boot_settings {
+pub(super) fn add_to_system(machine: &Machine, body: &mut Value, boot: &BootOverride) {
+    let model = machine.model();
+    let elsewhere = model.boots.settings == SettingsRule::Override;
+    body["Boot"] = shown(boot, &model.boots, !elsewhere);
+    if model.boots.settings != SettingsRule::None {
         body["@Redfish.Settings"] = json!({
             "@odata.type": "#Settings.v1_3_5.Settings",
-            "SettingsObject": link(SETTINGS),
+            "SettingsObject": link(&model.layout.settings_path()),
             "SupportedApplyTimes": ["OnReset"],
         });
     }
@@ -24,38 +24,38 @@ pub(super) fn add_to_system(body: &mut Value, boot: &BootOverride, quirks: &Quir
 
 /// The settings object, of BMCs that have one: what the next start will apply, or what is.
 pub(super) fn settings(machine: &Machine) -> Option<Value> {
-    let quirks = &machine.config().quirks;
-    let board = machine.board();
-    quirks.boot_settings.then(|| {
-        json!({
-            "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem",
-            "@odata.id": SETTINGS,
-            "Id": "Settings",
-            "Name": "Settings of the next start",
-            "Boot": shown(board.next_boot(), quirks, true),
-        })
-    })
+    let model = machine.model();
+    let boot = match model.boots.settings {
+        SettingsRule::None => return None,
+        SettingsRule::OrderOnly => json!({"BootOrder": []}),
+        SettingsRule::Override => shown(machine.board().next_boot(), &model.boots, true),
+    };
+    Some(json!({
+        "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem",
+        "@odata.id": model.layout.settings_path(),
+        "Id": model.layout.settings,
+        "Name": "Settings of the next start",
+        "Boot": boot,
+    }))
 }
 
 /// `Boot`, with or without what its properties may be set to.
-fn shown(boot: &BootOverride, quirks: &Quirks, with_values: bool) -> Value {
+fn shown(boot: &BootOverride, rules: &Boots, with_values: bool) -> Value {
     let uri = &boot.http_boot_uri;
     let mut body = json!({
         "BootSourceOverrideEnabled": boot.enabled,
         "BootSourceOverrideTarget": boot.target,
         "HttpBootUri": if uri.is_empty() { Value::Null } else { json!(uri) },
     });
-    if !quirks.no_override_mode {
+    let modes = !rules.modes.is_empty();
+    if modes {
         body["BootSourceOverrideMode"] = json!(boot.mode);
     }
-    if with_values {
-        let cd = if quirks.usb_cd_target { "UsbCd" } else { "Cd" };
-        body["BootSourceOverrideEnabled@Redfish.AllowableValues"] =
-            json!([Enabled::Disabled, Enabled::Once, Enabled::Continuous]);
-        body["BootSourceOverrideTarget@Redfish.AllowableValues"] =
-            json!(["None", "Pxe", cd, "Usb", "Hdd", "UefiHttp"]);
-        if !quirks.no_override_mode {
-            body["BootSourceOverrideMode@Redfish.AllowableValues"] = json!(["UEFI"]);
+    if with_values && !rules.unlisted {
+        body["BootSourceOverrideEnabled@Redfish.AllowableValues"] = json!(rules.enabled);
+        body["BootSourceOverrideTarget@Redfish.AllowableValues"] = json!(rules.targets);
+        if modes {
+            body["BootSourceOverrideMode@Redfish.AllowableValues"] = json!(rules.modes);
         }
     }
     body

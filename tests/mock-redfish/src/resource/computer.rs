@@ -2,36 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    boot, collection, healthy, link,
-    slots::{media_path, power_said},
-};
+use super::{boot, collection, healthy, link, slots::power_said};
 use crate::{
     config::BackendConfig,
-    machine::{Machine, Power, reset::ResetType},
+    machine::{Machine, Power},
+    vendor::MediaHome,
 };
 
-const SYSTEM: &str = "/redfish/v1/Systems/1";
-const MANAGER: &str = "/redfish/v1/Managers/1";
-
 pub(super) fn system(machine: &Machine, segments: &[&str]) -> Option<Value> {
-    let interfaces = format!("{SYSTEM}/EthernetInterfaces");
-    match segments[1..] {
-        [] => Some(collection(
-            "/redfish/v1/Systems",
-            "ComputerSystemCollection",
-            "Computer System Collection",
-            &["1"],
-        )),
-        ["1"] => Some(computer(machine)),
-        ["1", "Settings"] => boot::settings(machine),
-        ["1", "EthernetInterfaces"] => {
+    let layout = &machine.model().layout;
+    let [id, rest @ ..] = &segments[1..] else {
+        let mut ids = vec![layout.system.as_str()];
+        ids.extend(layout.others.iter().map(String::as_str));
+        let name = "Computer System Collection";
+        return Some(collection("/redfish/v1/Systems", "ComputerSystemCollection", name, &ids));
+    };
+    if layout.others.iter().any(|other| other == id) {
+        return rest.is_empty().then(|| bystander(machine, id));
+    }
+    if *id != layout.system {
+        return None;
+    }
+    let interfaces = format!("{}/EthernetInterfaces", layout.system_path());
+    match rest {
+        [] => Some(computer(machine)),
+        [last] if *last == layout.settings => boot::settings(machine),
+        ["EthernetInterfaces"] => {
             let ids: Vec<String> = (1..=machine.config().macs.len()).map(|id| id.to_string()).collect();
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             let name = "Ethernet Interface Collection";
             Some(collection(&interfaces, "EthernetInterfaceCollection", name, &ids))
         }
-        ["1", "EthernetInterfaces", id] => {
+        ["EthernetInterfaces", id] => {
             let number: usize = id.parse().ok()?;
             let mac = machine.config().macs.get(number.checked_sub(1)?)?.to_uppercase();
             Some(json!({
@@ -45,11 +47,11 @@ pub(super) fn system(machine: &Machine, segments: &[&str]) -> Option<Value> {
                 "Status": healthy(),
             }))
         }
-        ["1", "SecureBoot"] => {
+        ["SecureBoot"] => {
             let enabled = secure_boot(machine);
             Some(json!({
                 "@odata.type": "#SecureBoot.v1_1_0.SecureBoot",
-                "@odata.id": format!("{SYSTEM}/SecureBoot"),
+                "@odata.id": format!("{}/SecureBoot", layout.system_path()),
                 "Id": "SecureBoot",
                 "Name": "UEFI Secure Boot",
                 "SecureBootEnable": enabled,
@@ -57,8 +59,34 @@ pub(super) fn system(machine: &Machine, segments: &[&str]) -> Option<Value> {
                 "SecureBootMode": if enabled { "UserMode" } else { "SetupMode" },
             }))
         }
+        ["ResetActionInfo"] if machine.config().quirks.reset_info => Some(json!({
+            "@odata.type": "#ActionInfo.v1_3_0.ActionInfo",
+            "@odata.id": format!("{}/ResetActionInfo", layout.system_path()),
+            "Id": "ResetActionInfo",
+            "Name": "Reset Action Info",
+            "Parameters": [{
+                "Name": "ResetType", "Required": true, "DataType": "String",
+                "AllowableValues": machine.model().resets.0,
+            }],
+        })),
         _ => None,
     }
+}
+
+/// A system beside the machine that neither boots nor resets: the board of its accelerators.
+fn bystander(machine: &Machine, id: &str) -> Value {
+    let layout = &machine.model().layout;
+    json!({
+        "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem",
+        "@odata.id": format!("/redfish/v1/Systems/{id}"),
+        "Id": id,
+        "Name": id,
+        "SystemType": "Physical",
+        "SerialNumber": format!("{}-{id}", machine.config().serial),
+        "PowerState": "On",
+        "Status": healthy(),
+        "Links": {"ManagedBy": [link(&layout.manager_path())]},
+    })
 }
 
 fn secure_boot(machine: &Machine) -> bool {
@@ -67,6 +95,8 @@ fn secure_boot(machine: &Machine) -> bool {
 
 fn computer(machine: &Machine) -> Value {
     let said = power_said(machine);
+    let layout = &machine.model().layout;
+    let system = layout.system_path();
     let config = machine.config();
     let board = machine.board();
     let progress = match board.power {
@@ -81,8 +111,8 @@ fn computer(machine: &Machine) -> Value {
     };
     let mut body = json!({
         "@odata.type": "#ComputerSystem.v1_20_1.ComputerSystem",
-        "@odata.id": SYSTEM,
-        "Id": "1",
+        "@odata.id": system,
+        "Id": layout.system,
         "Name": config.name,
         "SystemType": "Physical",
         "Manufacturer": config.manufacturer,
@@ -96,31 +126,45 @@ fn computer(machine: &Machine) -> Value {
         "LastResetTime": board.last_reset.to_string(),
         "ProcessorSummary": {"Count": 1, "CoreCount": cpus},
         "MemorySummary": {"TotalSystemMemoryGiB": f64::from(memory) / 1024.0},
-        "EthernetInterfaces": link(&format!("{SYSTEM}/EthernetInterfaces")),
-        "SecureBoot": link(&format!("{SYSTEM}/SecureBoot")),
-        "Links": {"Chassis": [link("/redfish/v1/Chassis/1")], "ManagedBy": [link(MANAGER)]},
-        "Actions": {"#ComputerSystem.Reset": {
-            "target": format!("{SYSTEM}/Actions/ComputerSystem.Reset"),
-            "ResetType@Redfish.AllowableValues": ResetType::allowable(config.quirks.force_on_only),
-        }},
+        "EthernetInterfaces": link(&format!("{system}/EthernetInterfaces")),
+        "SecureBoot": link(&format!("{system}/SecureBoot")),
+        "Links": {
+            "Chassis": [link(&layout.chassis_path())],
+            "ManagedBy": [link(&layout.manager_path())],
+        },
+        "Actions": {"#ComputerSystem.Reset": {"target": machine.reset_path()}},
     });
-    boot::add_to_system(&mut body, &board.boot, &config.quirks);
+    let reset = &mut body["Actions"]["#ComputerSystem.Reset"];
+    if config.quirks.reset_info {
+        reset["@Redfish.ActionInfo"] = json!(format!("{system}/ResetActionInfo"));
+    } else {
+        reset["ResetType@Redfish.AllowableValues"] = json!(machine.model().resets.0);
+    }
+    boot::add_to_system(machine, &mut body, &board.boot);
     drop(board);
-    if config.quirks.media_under_system {
-        body["VirtualMedia"] = link(&media_path(machine));
+    if layout.media == MediaHome::Systems {
+        body["VirtualMedia"] = link(&machine.media_path());
     }
     body
 }
 
 pub(super) fn manager(machine: &Machine, segments: &[&str]) -> Option<Value> {
     let config = machine.config();
-    match segments[1..] {
-        [] => Some(collection("/redfish/v1/Managers", "ManagerCollection", "Manager Collection", &["1"])),
-        ["1"] => {
+    let layout = &machine.model().layout;
+    let [id, rest @ ..] = &segments[1..] else {
+        let name = "Manager Collection";
+        return Some(collection("/redfish/v1/Managers", "ManagerCollection", name, &[&layout.manager]));
+    };
+    if *id != layout.manager {
+        return None;
+    }
+    let path = layout.manager_path();
+    match rest {
+        [] => {
             let mut body = json!({
                 "@odata.type": "#Manager.v1_18_0.Manager",
-                "@odata.id": MANAGER,
-                "Id": "1",
+                "@odata.id": path,
+                "Id": layout.manager,
                 "Name": "Manager",
                 "ManagerType": "BMC",
                 "Manufacturer": config.manufacturer,
@@ -131,19 +175,26 @@ pub(super) fn manager(machine: &Machine, segments: &[&str]) -> Option<Value> {
                 "PowerState": "On",
                 "Status": healthy(),
                 "Links": {
-                    "ManagerForServers": [link(SYSTEM)],
-                    "ManagerForChassis": [link("/redfish/v1/Chassis/1")],
+                    "ManagerForServers": [link(&layout.system_path())],
+                    "ManagerForChassis": [link(&layout.chassis_path())],
                 },
                 "Actions": {"#Manager.Reset": {
-                    "target": format!("{MANAGER}/Actions/Manager.Reset"),
+                    "target": format!("{path}/Actions/Manager.Reset"),
                     "ResetType@Redfish.AllowableValues": ["GracefulRestart", "ForceRestart"],
                 }},
             });
-            if !config.quirks.media_under_system {
-                body["VirtualMedia"] = link(&media_path(machine));
+            if layout.media == MediaHome::Managers {
+                body["VirtualMedia"] = link(&machine.media_path());
             }
             Some(body)
         }
+        ["Attributes"] if machine.model().boots.vcd.is_some() => Some(json!({
+            "@odata.type": "#DellAttributes.v1_0_0.DellAttributes",
+            "@odata.id": format!("{path}/Attributes"),
+            "Id": "iDRACAttributes",
+            "Name": "OEMAttributeRegistry",
+            "Attributes": machine.board().attributes,
+        })),
         _ => None,
     }
 }

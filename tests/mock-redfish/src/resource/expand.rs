@@ -104,6 +104,9 @@ impl Expand {
     fn follow(self, machine: &Machine, path: &str) -> Option<Value> {
         let mut found = get(machine, &segments(path)?)?;
         found["@odata.etag"] = json!(etag(machine, &found));
+        if let (true, Some(map)) = (machine.config().quirks.expand_broken, found.as_object_mut()) {
+            map.retain(|name, _| !matches!(name.as_str(), "Id" | "Name"));
+        }
         if self.levels > 1 {
             Self { levels: self.levels - 1, ..self }.apply(machine, &mut found);
         }

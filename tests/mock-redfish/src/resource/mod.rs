@@ -12,10 +12,10 @@ pub(crate) mod tasks;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::machine::Machine;
+use crate::{machine::Machine, vendor::overlay::Filling};
 
 pub(crate) use plain::{metadata, odata};
-pub(crate) use slots::{media_parent, slot_index};
+pub(crate) use slots::slot_of;
 
 /// Properties that change without the resource changing; they do not count for the ETag.
 const VOLATILE: &[&str] = &["DateTime"];
@@ -31,32 +31,73 @@ pub(crate) fn segments(path: &str) -> Option<Vec<&str>> {
     Some(if rest.is_empty() { Vec::new() } else { rest.split('/').collect() })
 }
 
-/// The resource at that path below `/redfish/v1`, without its ETag.
+/// The resource at that path below `/redfish/v1`, as its vendor has it, without its ETag.
 pub(crate) fn get(machine: &Machine, segments: &[&str]) -> Option<Value> {
+    let mut body = by_the_book(machine, segments)?;
+    if let Some(change) = machine.model().change.get(kind(machine, segments)) {
+        let config = machine.config();
+        let uuid = config.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        let here = format!("/redfish/v1/{}", segments.join("/"));
+        change.apply(&mut body, Filling { serial: &config.serial, uuid: &uuid, here: &here });
+    }
+    Some(body)
+}
+
+fn by_the_book(machine: &Machine, segments: &[&str]) -> Option<Value> {
+    if let Some(rest) = slots::below_media(machine, segments) {
+        return slots::get(machine, rest);
+    }
     match segments {
         [] => Some(plain::root(machine)),
         ["SessionService" | "AccountService", ..] => accounts::get(machine, segments),
         ["TaskService", ..] => tasks::get(machine, segments),
-        [parent, "1", "VirtualMedia", rest @ ..] if *parent == media_parent(machine) => {
-            slots::get(machine, rest)
-        }
         ["Systems", ..] => computer::system(machine, segments),
         ["Managers", ..] => computer::manager(machine, segments),
-        ["Chassis"] => {
-            Some(collection("/redfish/v1/Chassis", "ChassisCollection", "Chassis Collection", &["1"]))
+        ["Chassis", rest @ ..] => {
+            let id = &machine.model().layout.chassis;
+            match rest {
+                [] => {
+                    Some(collection("/redfish/v1/Chassis", "ChassisCollection", "Chassis Collection", &[id]))
+                }
+                [asked] if asked == id => Some(plain::chassis(machine)),
+                _ => None,
+            }
         }
-        ["Chassis", "1"] => Some(plain::chassis(machine)),
         _ => None,
+    }
+}
+
+/// What kind of resource a path leads to, in the words of vendors' files.
+fn kind<'s>(machine: &Machine, segments: &[&'s str]) -> &'s str {
+    let layout = &machine.model().layout;
+    match slots::below_media(machine, segments) {
+        Some([]) => return "slots",
+        Some([_]) => return "slot",
+        Some(_) => return "action-info",
+        None => {}
+    }
+    match segments {
+        [] => "root",
+        ["Systems", id] if *id == layout.system => "system",
+        ["Systems", _] => "other-system",
+        ["Systems", _, last] if *last == layout.settings => "settings",
+        ["Managers", _] => "manager",
+        ["Chassis", _] => "chassis",
+        [only] => only,
+        _ => "",
     }
 }
 
 /// Methods of an existing resource, for `Allow`.
 pub(crate) fn methods(machine: &Machine, segments: &[&str]) -> &'static str {
+    if matches!(slots::below_media(machine, segments), Some([_])) {
+        return "GET, HEAD, PATCH";
+    }
     match segments {
         ["SessionService", "Sessions"] => "GET, HEAD, POST",
         ["SessionService", "Sessions", _] => "GET, HEAD, DELETE",
-        ["Systems", "1"] | ["Systems", "1", "Settings"] => "GET, HEAD, PATCH",
-        [parent, "1", "VirtualMedia", _] if *parent == media_parent(machine) => "GET, HEAD, PATCH",
+        ["Managers", _, "Attributes"] => "GET, HEAD, PATCH",
+        _ if matches!(kind(machine, segments), "system" | "settings") => "GET, HEAD, PATCH",
         _ => "GET, HEAD",
     }
 }

@@ -74,10 +74,11 @@ pub(super) fn root(machine: &Machine) -> Value {
 
 pub(super) fn chassis(machine: &Machine) -> Value {
     let config = machine.config();
+    let layout = &machine.model().layout;
     json!({
         "@odata.type": "#Chassis.v1_23_0.Chassis",
-        "@odata.id": "/redfish/v1/Chassis/1",
-        "Id": "1",
+        "@odata.id": layout.chassis_path(),
+        "Id": layout.chassis,
         "Name": "Chassis",
         "ChassisType": "RackMount",
         "Manufacturer": config.manufacturer,
@@ -86,8 +87,8 @@ pub(super) fn chassis(machine: &Machine) -> Value {
         "PowerState": if machine.power() == Power::Off { "Off" } else { "On" },
         "Status": healthy(),
         "Links": {
-            "ComputerSystems": [link("/redfish/v1/Systems/1")],
-            "ManagedBy": [link("/redfish/v1/Managers/1")],
+            "ComputerSystems": [link(&layout.system_path())],
+            "ManagedBy": [link(&layout.manager_path())],
         },
     })
 }

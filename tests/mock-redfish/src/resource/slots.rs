@@ -1,27 +1,30 @@
 //! The virtual media drives.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::collection;
-use crate::{fault::Fault, machine::Machine};
+use crate::{fault::Fault, machine::Machine, vendor::Dialect};
 
-/// Collection the drives hang under.
-pub(crate) fn media_parent(machine: &Machine) -> &'static str {
-    if machine.config().quirks.media_under_system { "Systems" } else { "Managers" }
+/// The drive that a path leads to, and what comes after it.
+pub(crate) fn slot_of<'s>(machine: &Machine, segments: &'s [&'s str]) -> Option<(usize, &'s [&'s str])> {
+    let [id, rest @ ..] = below_media(machine, segments)? else { return None };
+    let index = machine.board().slots.iter().position(|slot| slot.id == *id)?;
+    Some((index, rest))
 }
 
-/// Path of the drives.
-pub(super) fn media_path(machine: &Machine) -> String {
-    format!("/redfish/v1/{}/1/VirtualMedia", media_parent(machine))
-}
-
-/// Position of the drive of that id.
-pub(crate) fn slot_index(machine: &Machine, id: &str) -> Option<usize> {
-    machine.board().slots.iter().position(|slot| slot.id == id)
+/// What comes after the collection of drives in a path that leads there.
+pub(super) fn below_media<'s>(machine: &Machine, segments: &'s [&'s str]) -> Option<&'s [&'s str]> {
+    let layout = &machine.model().layout;
+    match segments {
+        [home, id, "VirtualMedia", rest @ ..] if (*home, *id) == layout.media_parent(layout.media) => {
+            Some(rest)
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn get(machine: &Machine, rest: &[&str]) -> Option<Value> {
-    let path = media_path(machine);
+    let path = machine.media_path();
     match rest {
         [] => {
             let ids: Vec<String> = machine.board().slots.iter().map(|slot| slot.id.clone()).collect();
@@ -29,8 +32,8 @@ pub(super) fn get(machine: &Machine, rest: &[&str]) -> Option<Value> {
             Some(collection(&path, "VirtualMediaCollection", "Virtual Media Collection", &ids))
         }
         [id] => slot(machine, &path, id),
-        [id, "InsertMediaActionInfo"] => {
-            slot_index(machine, id)?;
+        [id, "InsertMediaActionInfo"] if machine.model().dialect.action_info => {
+            machine.board().slots.iter().find(|slot| slot.id == *id)?;
             Some(action_info(machine, &path, id))
         }
         _ => None,
@@ -38,10 +41,10 @@ pub(super) fn get(machine: &Machine, rest: &[&str]) -> Option<Value> {
 }
 
 fn slot(machine: &Machine, path: &str, id: &str) -> Option<Value> {
-    let by_patch = machine.config().quirks.media_by_patch;
     let mut board = machine.board();
     let slot = board.slots.iter_mut().find(|slot| slot.id == id)?;
     let image = slot.shown();
+    let filled = image.is_some();
     let name = image.as_deref().and_then(|url| url.rsplit('/').next()).map(str::to_owned);
     let here = format!("{path}/{id}");
     let mut body = json!({
@@ -49,32 +52,44 @@ fn slot(machine: &Machine, path: &str, id: &str) -> Option<Value> {
         "@odata.id": here,
         "Id": id,
         "Name": format!("Virtual {id}"),
-        "MediaTypes": slot.media_types(),
-        "ConnectedVia": if image.is_some() { "URI" } else { "NotConnected" },
+        "MediaTypes": slot.media_types,
+        "ConnectedVia": if filled { "URI" } else { "NotConnected" },
         "Image": image,
         "ImageName": name,
-        "Inserted": image.is_some(),
+        "Inserted": filled,
         "WriteProtected": true,
         "TransferMethod": "Stream",
-        "TransferProtocolType": if image.is_some() { slot.protocol.clone() } else { None },
+        "TransferProtocolType": if filled { slot.protocol.clone() } else { None },
         "UserName": slot.user,
         "Password": null,
         "VerifyCertificate": slot.verify_certificate,
         "Status": super::healthy(),
     });
-    if !by_patch {
-        let mut insert = json!({
-            "target": format!("{here}/Actions/VirtualMedia.InsertMedia"),
-            "TransferProtocolType@Redfish.AllowableValues": ["HTTP", "HTTPS"],
-            "TransferMethod@Redfish.AllowableValues": ["Stream"],
-        });
-        insert["@Redfish.ActionInfo"] = json!(format!("{here}/InsertMediaActionInfo"));
-        body["Actions"] = json!({
-            "#VirtualMedia.InsertMedia": insert,
-            "#VirtualMedia.EjectMedia": {"target": format!("{here}/Actions/VirtualMedia.EjectMedia")},
-        });
+    if !machine.config().quirks.media_by_patch && !slot.local {
+        let dialect = &machine.model().dialect;
+        let mut actions = Map::new();
+        actions.insert(Dialect::listed(&dialect.insert), insert_action(&here, dialect));
+        if filled || !machine.config().quirks.eject_hidden {
+            let target = format!("{here}/Actions/{}", dialect.eject);
+            actions.insert(Dialect::listed(&dialect.eject), json!({ "target": target }));
+        }
+        let mut at = &mut body;
+        for name in dialect.listed_in.split('|') {
+            at = &mut at[name];
+        }
+        *at = Value::Object(actions);
     }
     Some(body)
+}
+
+fn insert_action(here: &str, dialect: &Dialect) -> Value {
+    let mut insert = json!({"target": format!("{here}/Actions/{}", dialect.insert)});
+    if dialect.action_info {
+        insert["TransferProtocolType@Redfish.AllowableValues"] = json!(["HTTP", "HTTPS"]);
+        insert["TransferMethod@Redfish.AllowableValues"] = json!(["Stream"]);
+        insert["@Redfish.ActionInfo"] = json!(format!("{here}/InsertMediaActionInfo"));
+    }
+    insert
 }
 
 fn action_info(machine: &Machine, path: &str, id: &str) -> Value {

@@ -1,18 +1,17 @@
 //! POST to actions: Reset, `InsertMedia`, `EjectMedia`.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::{
     Asked,
     reply::{Message, Reply},
-    session,
+    session, settling,
 };
 use crate::{
-    machine::{
-        Machine, Power,
-        driver::Order,
-        reset::{ResetType, decide},
-    },
+    fault::Fault,
+    machine::{Machine, Power, ResetType, driver::Order, reset::decide},
     media::MediaError,
     resource,
 };
@@ -30,23 +29,24 @@ const INSERT_PARAMETERS: &[&str] = &[
 
 /// Routes an action.
 pub(crate) async fn act(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
+    let layout = &machine.model().layout;
+    if let Some((index, ["Actions", action @ ..])) = resource::slot_of(machine, segments) {
+        let closed = machine.config().quirks.media_by_patch || machine.board().slots[index].local;
+        let dialect = &machine.model().dialect;
+        return match action.join("/") {
+            _ if closed => Reply::not_found(&asked.path),
+            name if name == dialect.insert => insert(machine, asked, index).await,
+            name if name == dialect.eject => eject(machine, asked, index).await,
+            _ => Reply::not_found(&asked.path),
+        };
+    }
     match segments {
-        ["Systems", "1", "Actions", "ComputerSystem.Reset"] => reset(machine, asked).await,
-        ["Managers", "1", "Actions", "Manager.Reset"] => {
-            machine.forget_sessions();
-            Reply::empty()
+        ["Systems", id, "Actions", "ComputerSystem.Reset"] if *id == layout.system => {
+            reset(machine, asked).await
         }
-        [parent, "1", "VirtualMedia", slot, "Actions", action]
-            if *parent == resource::media_parent(machine) && !machine.config().quirks.media_by_patch =>
-        {
-            let Some(index) = resource::slot_index(machine, slot) else {
-                return Reply::not_found(&asked.path);
-            };
-            match *action {
-                "VirtualMedia.InsertMedia" => insert(machine, asked, index).await,
-                "VirtualMedia.EjectMedia" => eject(machine, asked, index).await,
-                _ => Reply::not_found(&asked.path),
-            }
+        ["Managers", id, "Actions", "Manager.Reset"] if *id == layout.manager => {
+            machine.restart_bmc(Duration::from_millis(machine.config().timing.restart_ms), 0);
+            Reply::empty()
         }
         _ => Reply::not_found(&asked.path),
     }
@@ -104,10 +104,13 @@ async fn reset(machine: &Machine, asked: &Asked) -> Reply {
         Ok(name) => name,
         Err(reply) => return reply,
     };
-    let offered = ResetType::allowable(machine.config().quirks.force_on_only);
-    let Some(kind) = ResetType::parse(name).filter(|_| offered.contains(&name)) else {
+    let kind = serde_json::from_value::<ResetType>(Value::from(name)).ok();
+    let Some(kind) = kind.filter(|kind| machine.model().resets.0.contains(kind)) else {
         return not_in_list(name, "ResetType");
     };
+    if let Some(reply) = settling::too_early(machine, kind) {
+        return reply;
+    }
     let power = machine.power();
     if decide(kind, power).is_none() {
         let state = if matches!(power, Power::On | Power::PoweringOn) { "on" } else { "off" };
@@ -117,24 +120,41 @@ async fn reset(machine: &Machine, asked: &Asked) -> Reply {
     }
     let timing = &machine.config().timing;
     let slow = timing.power_on_ms > 0 || timing.power_off_ms > 0;
-    carry_out(machine, Order::Reset(kind), "Reset", slow).await
+    carry_out(machine, asked, Order::Reset(kind), "Reset", slow).await
 }
 
 /// Gives the order and answers: 202 with a task, 204 at once, or 204 when it is done.
-async fn carry_out(machine: &Machine, order: Order, name: &'static str, slow: bool) -> Reply {
-    let failed = |reason: String| Reply::error(500, Message::new("InternalError", reason));
+async fn carry_out(machine: &Machine, asked: &Asked, order: Order, name: &'static str, slow: bool) -> Reply {
+    let failed =
+        |error: crate::MachineError| Reply::error(500, Message::new("InternalError", error.to_string()));
+    let lie = machine.faults().take_at(asked.method.as_str(), &asked.path, |fault| match fault {
+        Fault::TaskVanishes => Some((true, true)),
+        Fault::TaskStuck { works } => Some((*works, false)),
+        _ => None,
+    });
+    if let Some((works, vanishes)) = lie {
+        if works && let Err(error) = machine.place(order, None).await {
+            return failed(error);
+        }
+        let id = machine.change(|board| board.open_task(name, jiff::Timestamp::now()));
+        let reply = session::accepted(machine, id);
+        if vanishes {
+            machine.change(|board| board.forget_task(id));
+        }
+        return reply;
+    }
     if machine.config().timing.tasks {
         let id = machine.change(|board| board.open_task(name, jiff::Timestamp::now()));
         return match machine.place(order, Some(id)).await {
             Ok(_) => session::accepted(machine, id),
-            Err(error) => failed(error.to_string()),
+            Err(error) => failed(error),
         };
     }
     let end =
         if slow { machine.place(order, None).await.map(drop) } else { machine.order(order, None).await };
     match end {
         Ok(()) => Reply::empty(),
-        Err(error) => failed(error.to_string()),
+        Err(error) => failed(error),
     }
 }
 
@@ -143,12 +163,13 @@ async fn insert(machine: &Machine, asked: &Asked, index: usize) -> Reply {
         Ok(body) => body,
         Err(reply) => return reply,
     };
-    insert_from(machine, &body, index, "VirtualMedia.InsertMedia").await
+    insert_from(machine, asked, &body, index, "VirtualMedia.InsertMedia").await
 }
 
 /// Checks the parameters and the image, then inserts.
 pub(crate) async fn insert_from(
     machine: &Machine,
+    asked: &Asked,
     body: &Map<String, Value>,
     index: usize,
     action: &str,
@@ -166,8 +187,16 @@ pub(crate) async fn insert_from(
         Ok(image) => image,
         Err(reply) => return reply,
     };
-    if quirks.needs_transfer_protocol && !body.contains_key("TransferProtocolType") {
-        return text_of(body, "TransferProtocolType", action).err().unwrap_or_default();
+    let demanded = [
+        (quirks.needs_transfer_protocol, "TransferProtocolType"),
+        (quirks.needs_transfer_method, "TransferMethod"),
+        (quirks.needs_credentials, "UserName"),
+        (quirks.needs_credentials, "Password"),
+    ];
+    for (demands, name) in demanded {
+        if demands && let Err(reply) = text_of(body, name, action) {
+            return reply;
+        }
     }
     let scheme = if image.starts_with("https:") { "HTTPS" } else { "HTTP" };
     let protocol = body.get("TransferProtocolType").and_then(Value::as_str).unwrap_or(scheme);
@@ -201,7 +230,7 @@ pub(crate) async fn insert_from(
         board.slots[index].user = body.get("UserName").and_then(Value::as_str).map(str::to_owned);
     });
     let order = Order::Insert { slot: index, image: image.to_owned() };
-    carry_out(machine, order, "InsertMedia", machine.config().timing.insert_ms > 0).await
+    carry_out(machine, asked, order, "InsertMedia", machine.config().timing.insert_ms > 0).await
 }
 
 fn unusable(image: &str, error: &MediaError) -> Reply {
@@ -221,12 +250,13 @@ fn unusable(image: &str, error: &MediaError) -> Reply {
 
 async fn eject(machine: &Machine, asked: &Asked, index: usize) -> Reply {
     match parameters(machine, asked) {
-        Ok(_) => eject_from(machine, index).await,
+        Ok(_) => eject_from(machine, asked, index).await,
         Err(reply) => reply,
     }
 }
 
 /// Ejects; an empty drive is no error.
-pub(crate) async fn eject_from(machine: &Machine, index: usize) -> Reply {
-    carry_out(machine, Order::Eject { slot: index }, "EjectMedia", machine.config().timing.eject_ms > 0).await
+pub(crate) async fn eject_from(machine: &Machine, asked: &Asked, index: usize) -> Reply {
+    let slow = machine.config().timing.eject_ms > 0;
+    carry_out(machine, asked, Order::Eject { slot: index }, "EjectMedia", slow).await
 }

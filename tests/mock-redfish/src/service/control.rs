@@ -73,9 +73,11 @@ fn armed(machine: &Machine) -> Value {
 fn state(machine: &Machine) -> Value {
     let config = machine.config();
     let sessions = machine.open_sessions();
+    let (restarts, shown) = (machine.condition().restarts(), machine.shown_faults());
     let board = machine.board();
     json!({
         "machine": config.name,
+        "vendor": config.vendor,
         "serial": config.serial,
         "uuid": config.uuid,
         "macs": config.macs,
@@ -85,6 +87,9 @@ fn state(machine: &Machine) -> Value {
         "slots": board.slots,
         "boots": board.boots,
         "last_source": board.last_source,
+        "attributes": board.attributes,
+        "bmc_restarts": restarts,
+        "shown_faults": shown,
         "broken": board.broken,
         "open_sessions": sessions,
     })

@@ -1,11 +1,12 @@
 //! Sockets of one BMC: accepts, speaks TLS when asked to, hands requests to the service, cuts connections
 //! that a fault wants cut.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,6 +35,11 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, machi
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // A BMC that restarts: whoever comes is turned away, as by a closed port that nobody else may take.
+                Ok((stream, _)) if machine.condition().is_away(Instant::now()) => {
+                    let turned_away = stream.set_zero_linger();
+                    debug!(?turned_away, "the BMC is away");
+                }
                 Ok((stream, _)) => {
                     let (tls, machine) = (tls.clone(), machine.clone());
                     connections.spawn(async move {
@@ -83,15 +89,15 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let (machine, twin) = (machine.clone(), twin.clone());
         async move {
-            let answered: Result<Response<Full<Bytes>>, Hangup> = answer(&machine, request, control).await;
-            if answered.is_err() {
+            let answered = answer(&machine, request, control).await;
+            if answered.as_ref().map_or(true, |(_, cut)| *cut) {
                 // With a linger time of zero the close that follows sends RST.
                 if let Ok(socket) = twin.try_clone().and_then(TcpStream::from_std) {
-                    let set: Result<(), Infallible> = socket.set_zero_linger().or(Ok(()));
+                    let set = socket.set_zero_linger();
                     debug!(?set, "resetting a connection");
                 }
             }
-            answered
+            answered.map(|(response, _)| response)
         }
     });
     hyper::server::conn::http1::Builder::new()

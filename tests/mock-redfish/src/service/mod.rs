@@ -8,18 +8,22 @@
 //! ```
 
 mod action;
+mod boot_patch;
 mod control;
+mod deliver;
 pub(crate) mod listener;
 mod login;
+mod misbehave;
 mod patch;
 mod query;
 pub(crate) mod reply;
 mod session;
+mod settling;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::{HeaderMap, Method, Request, Response, body::Incoming};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -30,9 +34,10 @@ use crate::{
     machine::Machine,
     resource,
 };
+use deliver::{Outgoing, response};
 use listener::Hangup;
 use query::Parameters;
-use reply::{Body, Message, Reply};
+use reply::{Delivery, Message, Reply};
 
 /// Largest request body, in bytes.
 const BODY_LIMIT: usize = 64 << 10;
@@ -67,12 +72,12 @@ impl Asked {
     }
 }
 
-/// Answers one request, or says that the connection shall be cut.
+/// Answers one request, or says that the connection shall be cut. Beside the answer: whether it is to end in a reset.
 pub(crate) async fn answer(
     machine: &Machine,
     request: Request<Incoming>,
     control: bool,
-) -> Result<Response<Full<Bytes>>, Hangup> {
+) -> Result<(Response<Outgoing>, bool), Hangup> {
     let (parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
     let query = parts.uri.query().unwrap_or_default().to_owned();
@@ -80,24 +85,48 @@ pub(crate) async fn answer(
         Ok(body) => {
             Asked { method: parts.method, path: parts.uri.path().to_owned(), headers: parts.headers, body }
         }
-        Err(reply) => return Ok(reply.into_response(head)),
+        Err(reply) => return Ok((response(reply, head), false)),
     };
     if asked.path.starts_with("/mock") {
         let reply =
             if control { control::answer(machine, &asked).await } else { Reply::not_found(&asked.path) };
-        return Ok(reply.into_response(head));
+        return Ok((response(reply, head), false));
     }
-    let reply = with_faults(machine, &asked, &query).await;
+    if machine.condition().is_away(Instant::now()) {
+        return Err(Hangup);
+    }
+    let faults = machine.faults().at_request(asked.method.as_str(), &asked.path);
+    let names = faults.iter().map(Fault::kind).collect();
+    let reply = served(machine, &asked, &query, faults).await;
     let body =
         (!asked.body.is_empty()).then(|| serde_json::from_slice(&asked.body).ok().map(masked)).flatten();
+    let reply = reply.map(|reply| reply.worded(&machine.model().words));
     machine.journal().add(RequestRecord {
         at: Timestamp::now(),
         method: asked.method.to_string(),
         path: asked.path.clone(),
         body,
+        faults: names,
         status: reply.as_ref().map_or(0, |reply| reply.status),
     });
-    reply.map(|reply| reply.into_response(head))
+    reply.map(|reply| {
+        let cut = reply.delivery == Delivery::Cut;
+        (response(reply, head), cut)
+    })
+}
+
+async fn served(machine: &Machine, asked: &Asked, query: &str, faults: Vec<Fault>) -> Result<Reply, Hangup> {
+    let (instead, left) = misbehave::before(machine, faults).await?;
+    if let Some(reply) = instead {
+        return Ok(reply);
+    }
+    if machine.condition().is_unready() {
+        let text = "The service is temporarily unavailable. Retry in 1 seconds.";
+        return Ok(Reply::error(503, Message::new("ServiceTemporarilyUnavailable", text).args(&["1"])));
+    }
+    // The wording comes first, so that what is done to the body is done to what is sent.
+    let reply = route(machine, asked, query).await.worded(&machine.model().words);
+    misbehave::after(reply, left)
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, Reply> {
@@ -107,53 +136,6 @@ async fn collect(body: Incoming) -> Result<Bytes, Reply> {
         Ok(Err(_)) => Err(Reply::text(413, "text/plain", "the body is larger than 64 KiB")),
         Err(_) => Err(Reply::text(408, "text/plain", "the body did not come in time")),
     }
-}
-
-async fn with_faults(machine: &Machine, asked: &Asked, query: &str) -> Result<Reply, Hangup> {
-    let faults = machine.faults().at_request(asked.method.as_str(), &asked.path);
-    let mut after = Vec::new();
-    for fault in faults {
-        match fault {
-            Fault::Delay { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
-            Fault::Status { status, message_id, message, retry_after } => {
-                let id = message_id.unwrap_or_else(|| "GeneralError".into());
-                let text = message.unwrap_or_else(|| "An injected fault.".into());
-                let reply = Reply::error(status, Message::new(&id, text));
-                return Ok(match retry_after {
-                    Some(seconds) => reply.with("Retry-After", seconds.to_string()),
-                    None => reply,
-                });
-            }
-            Fault::Page { status } => {
-                let page = "<html><body><h1>This page is no JSON</h1></body></html>";
-                return Ok(Reply::text(status, "text/html", page));
-            }
-            Fault::Reset => return Err(Hangup),
-            other => after.push(other),
-        }
-    }
-    let mut reply = route(machine, asked, query).await;
-    for fault in after {
-        match fault {
-            Fault::ResetAfter => return Err(Hangup),
-            Fault::StatusAfter { status } => {
-                reply = Reply::error(status, Message::new("InternalError", "An injected fault."));
-            }
-            Fault::Replace { properties } => {
-                if let Body::Json(Value::Object(body)) = &mut reply.body {
-                    for (name, value) in properties {
-                        if value.is_null() {
-                            body.remove(&name);
-                        } else {
-                            body.insert(name, value);
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(reply)
 }
 
 async fn route(machine: &Machine, asked: &Asked, query: &str) -> Reply {
@@ -208,6 +190,9 @@ fn get(machine: &Machine, asked: &Asked, segments: &[&str], parameters: &Paramet
         ["TaskService", "TaskMonitors", id] => return session::monitor(machine, &asked.path, id),
         _ => {}
     }
+    if shows_boot(machine, segments) {
+        machine.board().look_at_boot();
+    }
     let Some(mut body) = resource::get(machine, segments) else { return Reply::not_found(&asked.path) };
     if let Some(expand) = parameters.expand {
         body["@odata.etag"] = Value::from(resource::etag(machine, &body));
@@ -226,5 +211,16 @@ fn get(machine: &Machine, asked: &Asked, segments: &[&str], parameters: &Paramet
     match schema {
         Some(schema) => reply.with("Link", format!("<{schema}>; rel=describedby")),
         None => reply,
+    }
+}
+
+/// Whether a read shows the boot override.
+fn shows_boot(machine: &Machine, segments: &[&str]) -> bool {
+    let layout = &machine.model().layout;
+    match segments {
+        ["Systems", id] => *id == layout.system,
+        ["Systems", _, last] => *last == layout.settings,
+        ["Managers", _, "Attributes"] => true,
+        _ => false,
     }
 }

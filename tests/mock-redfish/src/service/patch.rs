@@ -3,14 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Asked, action,
+    Asked, action, boot_patch,
     reply::{Message, Reply},
-    unsupported,
+    settling, unsupported,
 };
-use crate::{
-    machine::{BootOverride, Enabled, Machine, Target},
-    resource,
-};
+use crate::{machine::Machine, resource, vendor::SettingsRule};
 
 /// Routes a PATCH.
 pub(crate) async fn patch(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
@@ -29,13 +26,14 @@ pub(crate) async fn patch(machine: &Machine, asked: &Asked, segments: &[&str]) -
         }
         Err(reply) => return reply,
     };
+    if let Some((index, [])) = resource::slot_of(machine, segments) {
+        return slot_patch(machine, asked, &body, &current, index).await;
+    }
+    let settings_id = machine.model().layout.settings.as_str();
     match segments {
-        ["Systems", "1"] => system(machine, &body, &current),
-        ["Systems", "1", "Settings"] => settings(machine, &body, &current),
-        [_, "1", "VirtualMedia", slot] => match resource::slot_index(machine, slot) {
-            Some(index) => slot_patch(machine, &body, &current, index).await,
-            None => Reply::not_found(&asked.path),
-        },
+        ["Systems", _] => system(machine, segments, &body, &current),
+        ["Systems", _, last] if *last == settings_id => settings(machine, segments, &body, &current),
+        ["Managers", _, "Attributes"] => attributes(machine, segments, &body),
         _ => unsupported(machine, asked, segments),
     }
 }
@@ -57,7 +55,7 @@ fn precondition(machine: &Machine, asked: &Asked, etag: &str) -> Result<(), Repl
     Err(Reply::error(412, Message::new("PreconditionFailed", text)))
 }
 
-fn unwritable(current: &Value, path: &str, name: &str) -> Message {
+pub(super) fn unwritable(current: &Value, path: &str, name: &str) -> Message {
     let pointer = format!("{path}{name}");
     if current.get(name).is_some() {
         let said = format!("The property {pointer} is a read only property and cannot be assigned a value.");
@@ -68,25 +66,28 @@ fn unwritable(current: &Value, path: &str, name: &str) -> Message {
     }
 }
 
-fn wrong_type(name: &str, value: &Value) -> Message {
+pub(super) fn wrong_type(name: &str, value: &Value) -> Message {
     let said = format!(
         "The value {value} for the property {name} is of a different type than the property can accept."
     );
     Message::new("PropertyValueTypeError", said).args(&[name]).about(name)
 }
 
-fn system(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Reply {
+fn system(machine: &Machine, segments: &[&str], body: &Map<String, Value>, current: &Value) -> Reply {
     let mut faults = Vec::new();
     let mut boot = machine.boot_override();
     let mut asset_tag = None;
     for (name, value) in body {
         match (name.as_str(), value) {
             ("AssetTag", Value::String(text)) => asset_tag = Some(text.chars().take(64).collect::<String>()),
-            ("Boot", Value::Object(wanted)) if machine.config().quirks.boot_settings => {
+            ("Boot", Value::Object(wanted)) if machine.model().boots.settings == SettingsRule::Override => {
                 faults.extend(wanted.keys().map(|name| unwritable(&current["Boot"], "Boot/", name)));
             }
             ("Boot", Value::Object(wanted)) => {
-                boot_patch(machine, wanted, &current["Boot"], &mut boot, &mut faults);
+                if let Some(reply) = settling::in_post(machine) {
+                    return reply;
+                }
+                boot_patch::apply(machine, wanted, &current["Boot"], &mut boot, &mut faults);
             }
             ("AssetTag" | "Boot", other) => faults.push(wrong_type(name, other)),
             _ => faults.push(unwritable(current, "", name)),
@@ -101,17 +102,21 @@ fn system(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Repl
             board.asset_tag = tag;
         }
     });
-    changed(machine, &["Systems", "1"])
+    boot_patch::misbehave(machine);
+    changed(machine, segments)
 }
 
 /// The settings object: the change waits for the next start.
-fn settings(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Reply {
+fn settings(machine: &Machine, segments: &[&str], body: &Map<String, Value>, current: &Value) -> Reply {
     let mut faults = Vec::new();
     let mut boot = machine.board().next_boot().clone();
     for (name, value) in body {
         match (name.as_str(), value) {
+            ("Boot", Value::Object(wanted)) if machine.model().boots.settings == SettingsRule::Override => {
+                boot_patch::apply(machine, wanted, &current["Boot"], &mut boot, &mut faults);
+            }
             ("Boot", Value::Object(wanted)) => {
-                boot_patch(machine, wanted, &current["Boot"], &mut boot, &mut faults);
+                faults.extend(wanted.keys().map(|name| unwritable(&current["Boot"], "Boot/", name)));
             }
             ("Boot", other) => faults.push(wrong_type(name, other)),
             _ => faults.push(unwritable(current, "", name)),
@@ -121,84 +126,64 @@ fn settings(machine: &Machine, body: &Map<String, Value>, current: &Value) -> Re
         return Reply::errors(400, &faults);
     }
     machine.change(|board| board.pending_boot = Some(boot));
-    changed(machine, &["Systems", "1", "Settings"])
+    boot_patch::misbehave(machine);
+    changed(machine, segments)
 }
 
-fn boot_patch(
-    machine: &Machine,
-    wanted: &Map<String, Value>,
-    current: &Value,
-    boot: &mut BootOverride,
-    faults: &mut Vec<Message>,
-) {
+/// Attributes of the manager (Dell): those it has, to any text.
+fn attributes(machine: &Machine, segments: &[&str], body: &Map<String, Value>) -> Reply {
+    let Some(Value::Object(wanted)) = body.get("Attributes") else {
+        return Reply::error(400, wrong_type("Attributes", &Value::Null));
+    };
+    let mut set = Vec::new();
+    let mut faults = Vec::new();
+    let known = machine.board().attributes.clone();
     for (name, value) in wanted {
-        let pointer = format!("Boot/{name}");
-        let Some(text) = value.as_str() else {
-            if name == "HttpBootUri" && value.is_null() {
-                boot.http_boot_uri.clear();
-            } else {
-                faults.push(wrong_type(&pointer, value));
-            }
-            continue;
-        };
-        let allowed = &current[format!("{name}@Redfish.AllowableValues")];
-        let listed = allowed.as_array().is_none_or(|list| list.iter().any(|item| item == text));
-        let parsed = match name.as_str() {
-            "BootSourceOverrideEnabled" => {
-                enum_of::<Enabled>(value).map(|enabled| boot.enabled = enabled).filter(|()| listed)
-            }
-            "BootSourceOverrideTarget" => {
-                enum_of::<Target>(value).map(|target| boot.target = target).filter(|()| listed)
-            }
-            "BootSourceOverrideMode" if !machine.config().quirks.no_override_mode => {
-                boot.mode = text.into();
-                listed.then_some(())
-            }
-            "HttpBootUri" => {
-                boot.http_boot_uri = text.into();
-                Some(())
-            }
-            _ => {
-                faults.push(unwritable(current, "Boot/", name));
-                continue;
-            }
-        };
-        if parsed.is_none() {
-            let said = format!(
-                "The value '{text}' for the property {name} is not in the list of acceptable values."
-            );
-            faults.push(Message::new("PropertyValueNotInList", said).args(&[text, name]).about(&pointer));
+        match value.as_str() {
+            _ if !known.contains_key(name) => faults.push(unwritable(&Value::Null, "Attributes/", name)),
+            Some(text) => set.push((name.clone(), text.to_owned())),
+            None => faults.push(wrong_type(name, value)),
         }
     }
+    if !faults.is_empty() {
+        return Reply::errors(400, &faults);
+    }
+    machine.change(|board| board.attributes.extend(set));
+    boot_patch::misbehave(machine);
+    changed(machine, segments)
 }
 
-fn enum_of<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
-    serde_json::from_value(value.clone()).ok()
-}
-
-async fn slot_patch(machine: &Machine, body: &Map<String, Value>, current: &Value, index: usize) -> Reply {
-    if let Some(value) = body.get("VerifyCertificate") {
+async fn slot_patch(
+    machine: &Machine,
+    asked: &Asked,
+    body: &Map<String, Value>,
+    current: &Value,
+    index: usize,
+) -> Reply {
+    let local = machine.board().slots[index].local;
+    if let (Some(value), false) = (body.get("VerifyCertificate"), local) {
         let (Some(verify), 1) = (value.as_bool(), body.len()) else {
             return Reply::error(400, wrong_type("VerifyCertificate", value));
         };
         machine.change(|board| board.slots[index].verify_certificate = verify);
-    } else if !machine.config().quirks.media_by_patch {
+    } else if local || !machine.config().quirks.media_by_patch {
         let faults: Vec<Message> = body.keys().map(|name| unwritable(current, "", name)).collect();
         return Reply::errors(400, &faults);
     } else {
         let ejects = body.get("Image").is_some_and(Value::is_null)
             || body.get("Inserted") == Some(&Value::Bool(false));
         let reply = if ejects {
-            action::eject_from(machine, index).await
+            action::eject_from(machine, asked, index).await
         } else {
-            action::insert_from(machine, body, index, "PATCH").await
+            action::insert_from(machine, asked, body, index, "PATCH").await
         };
         if reply.status != 204 {
             return reply;
         }
     }
-    let id = machine.board().slots[index].id.clone();
-    changed(machine, &[resource::media_parent(machine), "1", "VirtualMedia", &id])
+    let layout = &machine.model().layout;
+    let (parent, member) = layout.media_parent(layout.media);
+    changed(machine, &[parent, member, "VirtualMedia", &layout.slots[index].id])
 }
 
 /// 200 with the resource as it is now.

@@ -1,12 +1,9 @@
 //! Answers and error bodies as Redfish wants them (DSP0266: error responses, message registry Base).
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Version of the Base message registry the ids belong to (bundle 2023.1).
-const BASE: &str = "Base.1.16";
+pub(crate) use crate::vendor::words::Message;
+use crate::vendor::words::Words;
 
 /// An answer on its way out.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +11,18 @@ pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Body,
+    pub delivery: Delivery,
+}
+
+/// How its body travels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    #[default]
+    Whole,
+    /// Half of it, then the connection is reset.
+    Cut,
+    /// Byte by byte, with that many milliseconds between them.
+    Drip(u64),
 }
 
 /// Its body.
@@ -22,48 +31,9 @@ pub(crate) enum Body {
     #[default]
     Empty,
     Json(Value),
+    /// Messages that the vendor has not worded yet.
+    Error(Vec<Message>),
     Text(&'static str, String),
-}
-
-/// One `@Message.ExtendedInfo`.
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    id: String,
-    text: String,
-    args: Vec<String>,
-    related: Option<String>,
-}
-
-impl Message {
-    pub fn new(id: &str, text: impl Into<String>) -> Self {
-        Self { id: id.into(), text: text.into(), args: Vec::new(), related: None }
-    }
-
-    pub fn args(mut self, args: &[&str]) -> Self {
-        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        self
-    }
-
-    /// Names the property at fault, as a JSON pointer fragment without `#/`.
-    pub fn about(mut self, property: &str) -> Self {
-        self.related = Some(format!("#/{property}"));
-        self
-    }
-
-    fn json(&self) -> Value {
-        let mut info = json!({
-            "@odata.type": "#Message.v1_1_2.Message",
-            "MessageId": format!("{BASE}.{}", self.id),
-            "Message": self.text,
-            "MessageArgs": self.args,
-            "MessageSeverity": "Critical",
-            "Resolution": "Correct the request and send it again.",
-        });
-        if let Some(related) = &self.related {
-            info["RelatedProperties"] = json!([related]);
-        }
-        info
-    }
 }
 
 impl Reply {
@@ -86,16 +56,18 @@ impl Reply {
 
     /// An error of several messages.
     pub fn errors(status: u16, messages: &[Message]) -> Self {
-        let (code, text) = match messages {
-            [one] => (one.id.as_str(), one.text.as_str()),
-            _ => (
-                "GeneralError",
-                "A general error has occurred. See Resolution for information on how to resolve the error.",
-            ),
-        };
-        let info: Vec<Value> = messages.iter().map(Message::json).collect();
-        let body = json!({"error": {"code": format!("{BASE}.{code}"), "message": text, "@Message.ExtendedInfo": info}});
-        Self { status, body: Body::Json(body), ..Self::default() }
+        Self { status, body: Body::Error(messages.to_vec()), ..Self::default() }
+    }
+
+    /// Puts an error into the vendor's words.
+    #[must_use]
+    pub fn worded(mut self, words: &Words) -> Self {
+        if let Body::Error(messages) = &self.body {
+            let (body, status) = words.error(messages);
+            self.status = status.unwrap_or(self.status);
+            self.body = Body::Json(body);
+        }
+        self
     }
 
     #[must_use]
@@ -114,28 +86,15 @@ impl Reply {
         Self::error(405, Message::new("OperationNotAllowed", text)).with("Allow", allow)
     }
 
-    pub fn into_response(self, head: bool) -> Response<Full<Bytes>> {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut builder = Response::builder()
-            .status(status)
-            .header("OData-Version", "4.0")
-            .header(header::CACHE_CONTROL, "no-cache");
-        for (name, value) in self.headers {
-            builder = builder.header(name, value);
+    /// The body as text with its media type.
+    pub fn text_of_body(&self) -> (Option<&'static str>, String) {
+        match &self.body {
+            Body::Empty => (None, String::new()),
+            Body::Json(value) => (Some("application/json;charset=utf-8"), value.to_string()),
+            Body::Error(messages) => {
+                (Some("application/json;charset=utf-8"), Words::default().error(messages).0.to_string())
+            }
+            Body::Text(kind, text) => (Some(kind), text.clone()),
         }
-        let (kind, bytes) = match self.body {
-            Body::Empty => (None, Bytes::new()),
-            Body::Json(value) => (Some("application/json;charset=utf-8"), Bytes::from(value.to_string())),
-            Body::Text(kind, text) => (Some(kind), Bytes::from(text)),
-        };
-        if let Some(kind) = kind {
-            builder = builder.header(header::CONTENT_TYPE, kind).header(header::CONTENT_LENGTH, bytes.len());
-        }
-        let sent = if head { Bytes::new() } else { bytes };
-        builder.body(Full::new(sent)).unwrap_or_else(|_| {
-            let mut broken = Response::new(Full::new(Bytes::new()));
-            *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            broken
-        })
     }
 }

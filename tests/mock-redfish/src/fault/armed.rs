@@ -1,98 +1,10 @@
-//! Faults to inject: how a BMC misbehaves, for which requests, how often. Pure; the service and the driver
-//! ask [`Faults::take`] at the point where a fault of that kind would show.
+//! Which faults are armed at a machine, for which requests, how often; and which have shown. Pure.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// One way to misbehave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Fault {
-    /// The answer waits that long; the request is served normally then.
-    Delay {
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// The request is not served; this is answered instead.
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// Suffix of the `MessageId` of the error body; default `GeneralError`.
-        #[serde(default)]
-        message_id: Option<String>,
-        /// Message text of the error body.
-        #[serde(default)]
-        message: Option<String>,
-        /// `Retry-After` header, seconds.
-        #[serde(default)]
-        retry_after: Option<u64>,
-    },
-    /// The request is not served; a page that is no JSON is answered.
-    Page {
-        /// HTTP status.
-        status: u16,
-    },
-    /// The request is served, and this is answered all the same (the lie of a BMC whose work went through).
-    StatusAfter {
-        /// HTTP status.
-        status: u16,
-    },
-    /// The connection is reset, nothing is served.
-    Reset,
-    /// The request is served, then the connection is reset before the answer.
-    ResetAfter,
-    /// Top-level properties of the answer are replaced; `null` removes the property.
-    Replace {
-        /// Property name to value.
-        properties: serde_json::Map<String, Value>,
-    },
-    /// Eject reports success, and the slot still says `Inserted` with the old image for this many reads.
-    StaleInserted {
-        /// Reads of the slot that are stale.
-        reads: u32,
-    },
-    /// Insert reports success, and nothing is in the slot.
-    PhantomInsert,
-    /// The machine starts as if there were no boot override, and the override is used up.
-    OnceIgnored,
-    /// The override stays after the boot that should have used it up.
-    OnceSticks,
-    /// `PowerState` says this instead of the truth.
-    PowerLies {
-        /// What is said: `On`, `Off`, `PoweringOn`, `PoweringOff`.
-        says: String,
-    },
-    /// Reset reports success, and nothing happens.
-    ResetIgnored,
-    /// Power-on fails in the machine: success is reported, the machine stays off.
-    WillNotStart,
-}
-
-impl Fault {
-    /// That status with a general error body.
-    pub fn status(status: u16) -> Self {
-        Self::Status { status, message_id: None, message: None, retry_after: None }
-    }
-
-    /// That status with a message id, such as `UnableToModifyDuringSystemPOST`.
-    pub fn message(status: u16, message_id: &str) -> Self {
-        Self::Status { status, message_id: Some(message_id.into()), message: None, retry_after: None }
-    }
-
-    /// Whether it shows at a request (and not at something the machine does).
-    fn at_request(&self) -> bool {
-        matches!(
-            self,
-            Self::Delay { .. }
-                | Self::Status { .. }
-                | Self::Page { .. }
-                | Self::StatusAfter { .. }
-                | Self::Reset
-                | Self::ResetAfter
-                | Self::Replace { .. }
-        )
-    }
-}
+use super::Fault;
 
 /// A fault, the requests it shows at, and how often.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,18 +17,24 @@ pub struct Injection {
     /// How many matching requests pass before it shows.
     #[serde(default)]
     pub after: u32,
+    /// After that, it shows at every so many matching requests, the first among them; 0 and 1: at all.
+    #[serde(default)]
+    pub every: u32,
     /// HTTP method it shows at; absent: all.
     #[serde(default)]
     pub method: Option<String>,
     /// Start of the path it shows at; absent: all under `/redfish`.
     #[serde(default)]
     pub path: Option<String>,
+    /// Matching requests since it last showed.
+    #[serde(skip)]
+    pub(crate) passed: u32,
 }
 
 impl Injection {
     /// Shows until removed.
     pub fn always(fault: Fault) -> Self {
-        Self { fault, times: None, after: 0, method: None, path: None }
+        Self { fault, times: None, after: 0, every: 0, method: None, path: None, passed: 0 }
     }
 
     /// Shows that many times.
@@ -139,8 +57,17 @@ impl Injection {
         self
     }
 
+    /// Shows at every so many matching requests.
+    #[must_use]
+    pub fn every(mut self, requests: u32) -> Self {
+        self.every = requests;
+        self
+    }
+
     fn matches(&self, method: &str, path: &str) -> bool {
-        self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+        let login = method.eq_ignore_ascii_case("POST") && path.ends_with("/Sessions");
+        (login || self.fault != Fault::SessionsFull)
+            && self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.path.as_deref().is_none_or(|prefix| path.starts_with(prefix))
     }
 }
@@ -150,6 +77,7 @@ impl Injection {
 pub(crate) struct Faults {
     armed: Vec<(u64, Injection)>,
     next: u64,
+    shown: BTreeMap<String, u32>,
 }
 
 impl Faults {
@@ -174,31 +102,54 @@ impl Faults {
         &self.armed
     }
 
+    /// How often each kind has shown.
+    pub fn shown(&self) -> &BTreeMap<String, u32> {
+        &self.shown
+    }
+
+    /// What only a restart of the BMC mends is mended.
+    pub fn bmc_restarted(&mut self) {
+        self.armed.retain(|(_, injection)| injection.fault != Fault::KeysMissing);
+    }
+
     /// Every fault that shows at this request, in the order they were armed; each is used once.
     pub fn at_request(&mut self, method: &str, path: &str) -> Vec<Fault> {
-        let mut shown = Vec::new();
+        let mut found = Vec::new();
         for (_, injection) in &mut self.armed {
-            if !injection.fault.at_request() || !injection.matches(method, path) {
-                continue;
-            }
-            if injection.after > 0 {
-                injection.after -= 1;
-            } else if use_once(injection) {
-                shown.push(injection.fault.clone());
+            if injection.fault.at_request() && injection.matches(method, path) && injection.shows() {
+                found.push(injection.fault.clone());
             }
         }
-        self.armed.retain(|(_, injection)| injection.times != Some(0));
-        shown
+        self.note(&found);
+        found
     }
 
     /// The first armed fault that `wanted` picks, used once.
     pub fn take<T>(&mut self, wanted: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        let (injection, found) = self
-            .armed
-            .iter_mut()
-            .find_map(|(_, injection)| wanted(&injection.fault).map(|t| (injection, t)))?;
-        use_once(injection);
-        self.armed.retain(|(_, injection)| injection.times != Some(0));
+        self.take_where(|_| true, wanted)
+    }
+
+    /// The same among those that are armed for this request.
+    pub fn take_at<T>(
+        &mut self,
+        method: &str,
+        path: &str,
+        wanted: impl Fn(&Fault) -> Option<T>,
+    ) -> Option<T> {
+        self.take_where(|injection| injection.matches(method, path), wanted)
+    }
+
+    fn take_where<T>(
+        &mut self,
+        matches: impl Fn(&Injection) -> bool,
+        wanted: impl Fn(&Fault) -> Option<T>,
+    ) -> Option<T> {
+        let mut candidates = self.armed.iter_mut().map(|(_, injection)| injection);
+        let (injection, found) = candidates.find_map(|injection| {
+            wanted(&injection.fault).filter(|_| matches(injection)).map(|t| (injection, t))
+        })?;
+        let fault = injection.shows().then(|| injection.fault.clone())?;
+        self.note(&[fault]);
         Some(found)
     }
 
@@ -206,16 +157,30 @@ impl Faults {
     pub fn takes(&mut self, fault: &Fault) -> bool {
         self.take(|armed| (armed == fault).then_some(())).is_some()
     }
+
+    /// Counts what has shown, and puts away what is used up.
+    fn note(&mut self, shown: &[Fault]) {
+        for fault in shown {
+            *self.shown.entry(fault.kind()).or_default() += 1;
+        }
+        self.armed.retain(|(_, injection)| injection.times != Some(0));
+    }
 }
 
-fn use_once(injection: &mut Injection) -> bool {
-    match &mut injection.times {
-        None => true,
-        Some(0) => false,
-        Some(left) => {
-            *left -= 1;
-            true
+impl Injection {
+    /// Whether it shows at a request that matches; counts.
+    fn shows(&mut self) -> bool {
+        if self.after > 0 {
+            self.after -= 1;
+            return false;
         }
+        let turn = self.passed == 0;
+        self.passed = (self.passed + 1) % self.every.max(1);
+        if !turn || self.times == Some(0) {
+            return false;
+        }
+        self.times = self.times.map(|left| left - 1);
+        true
     }
 }
 
@@ -234,6 +199,23 @@ mod tests {
         assert_eq!(at("GET", "/redfish/v1/Systems/1"), 1);
         assert_eq!(at("GET", "/redfish/v1/Systems"), 1);
         assert_eq!(at("GET", "/redfish/v1/Systems/1"), 0, "used up");
+    }
+
+    #[test]
+    fn a_flapping_fault_shows_at_every_so_many_requests_and_is_counted() {
+        let mut faults = Faults::default();
+        faults.add(Injection::times(2, Fault::status(404)).every(2));
+        let at: Vec<usize> = (0..6).map(|_| faults.at_request("GET", "/redfish/v1").len()).collect();
+        assert_eq!(at, [1, 0, 1, 0, 0, 0]);
+        assert_eq!(faults.shown().get("status"), Some(&2));
+    }
+
+    #[test]
+    fn a_full_session_table_shows_at_the_login_alone() {
+        let mut faults = Faults::default();
+        faults.add(Injection::always(Fault::SessionsFull));
+        assert!(faults.at_request("GET", "/redfish/v1/SessionService/Sessions").is_empty());
+        assert_eq!(faults.at_request("POST", "/redfish/v1/SessionService/Sessions"), [Fault::SessionsFull]);
     }
 
     #[test]
