@@ -88,6 +88,8 @@ pub struct MachineConfig {
     pub session_limit: usize,
     /// Seconds after which an idle session is gone.
     pub session_seconds: u64,
+    /// Serve events (`EventService`, SSE) where the vendor's model does not say.
+    pub events: bool,
     /// How long things take.
     pub timing: Timing,
     /// How this BMC deviates from the book.
@@ -111,6 +113,7 @@ impl Default for MachineConfig {
             password: "password".into(),
             session_limit: SESSION_LIMIT,
             session_seconds: SESSION_SECONDS,
+            events: false,
             timing: Timing::default(),
             quirks: Quirks::default(),
             backend: BackendConfig::Sim,

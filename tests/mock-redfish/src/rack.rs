@@ -20,7 +20,7 @@ use crate::{
     machine::{Console, Machine, driver},
     media::Fetch,
     service::listener,
-    vendor::Vendor,
+    vendor::{Events, Vendor},
 };
 
 /// Orders a machine may have waiting.
@@ -121,7 +121,10 @@ impl Rack {
                 return Err(RackError::QemuVendor { machine: machine.name, vendor: machine.vendor });
             }
             let machine = machine.completed().of_model(&model);
-            let model = model.with(&machine.quirks);
+            let mut model = model.with(&machine.quirks);
+            if machine.events && model.events.is_none() {
+                model.events = Some(Events::default());
+            }
             let address = SocketAddr::new(config.bind, machine.port);
             let listen = |source| RackError::Listen { machine: machine.name.clone(), address, source };
             let listener = TcpListener::bind(address).await.map_err(listen)?;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use board::Board;
 pub use board::{BootOverride, Enabled, Power, SlotState, Target};
@@ -79,6 +79,7 @@ struct Inner {
     faults: Mutex<Faults>,
     journal: Mutex<Journal>,
     changed: watch::Sender<u64>,
+    streams: Arc<Semaphore>,
     orders: mpsc::Sender<Job>,
     console: Console,
     fetch: crate::media::Fetch,
@@ -105,6 +106,7 @@ impl Machine {
             faults: Mutex::default(),
             journal: Mutex::default(),
             changed: watch::Sender::new(0),
+            streams: Arc::new(Semaphore::new(model.events.as_ref().map_or(0, |events| events.streams))),
             config,
             model,
             base_url,
@@ -368,6 +370,16 @@ impl Machine {
         self.forget_sessions();
         self.faults().bmc_restarted();
         self.change(|_| ());
+    }
+
+    /// A number that grows with every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// Leave to open one more event stream.
+    pub(crate) fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.streams.clone().try_acquire_owned().ok()
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {

@@ -93,17 +93,21 @@ fn secure_boot(machine: &Machine) -> bool {
     matches!(&machine.config().backend, BackendConfig::Qemu(qemu) if qemu.secure_boot)
 }
 
+/// `BootProgress` of a machine in that power state.
+pub(crate) fn progress(power: Power) -> &'static str {
+    match power {
+        Power::Off | Power::PoweringOff => "None",
+        Power::PoweringOn => "SystemHardwareInitializationComplete",
+        Power::On => "OSBootStarted",
+    }
+}
+
 fn computer(machine: &Machine) -> Value {
     let said = power_said(machine);
     let layout = &machine.model().layout;
     let system = layout.system_path();
     let config = machine.config();
     let board = machine.board();
-    let progress = match board.power {
-        Power::Off | Power::PoweringOff => "None",
-        Power::PoweringOn => "SystemHardwareInitializationComplete",
-        Power::On => "OSBootStarted",
-    };
     let state = if board.power == Power::Off { "Disabled" } else { "Enabled" };
     let (cpus, memory) = match &config.backend {
         BackendConfig::Sim => (2, 4096),
@@ -122,7 +126,7 @@ fn computer(machine: &Machine) -> Value {
         "AssetTag": board.asset_tag,
         "PowerState": said,
         "Status": {"State": state, "Health": if board.broken.is_some() { "Critical" } else { "OK" }},
-        "BootProgress": {"LastState": progress},
+        "BootProgress": {"LastState": progress(board.power)},
         "LastResetTime": board.last_reset.to_string(),
         "ProcessorSummary": {"Count": 1, "CoreCount": cpus},
         "MemorySummary": {"TotalSystemMemoryGiB": f64::from(memory) / 1024.0},

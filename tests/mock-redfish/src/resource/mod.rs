@@ -4,6 +4,7 @@
 pub(crate) mod accounts;
 mod boot;
 mod computer;
+mod events;
 pub(crate) mod expand;
 mod plain;
 mod slots;
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{machine::Machine, vendor::overlay::Filling};
 
+pub(crate) use computer::progress;
 pub(crate) use plain::{metadata, odata};
 pub(crate) use slots::slot_of;
 
@@ -50,6 +52,7 @@ fn by_the_book(machine: &Machine, segments: &[&str]) -> Option<Value> {
     match segments {
         [] => Some(plain::root(machine)),
         ["SessionService" | "AccountService", ..] => accounts::get(machine, segments),
+        ["EventService", ..] => events::get(machine, segments),
         ["TaskService", ..] => tasks::get(machine, segments),
         ["Systems", ..] => computer::system(machine, segments),
         ["Managers", ..] => computer::manager(machine, segments),

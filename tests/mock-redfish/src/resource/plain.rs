@@ -30,6 +30,9 @@ const SCHEMAS: &[(&str, &[&str])] = &[
     ("TaskService", &["TaskService.v1_2_0"]),
     ("Task", &["Task.v1_7_1"]),
     ("TaskCollection", &[]),
+    ("EventService", &["EventService.v1_10_0"]),
+    ("EventDestinationCollection", &[]),
+    ("Event", &["Event.v1_7_0"]),
     ("Message", &["Message.v1_1_2"]),
     ("ActionInfo", &["ActionInfo.v1_3_0"]),
     ("Resource", &["Resource.v1_16_0"]),
@@ -65,6 +68,9 @@ pub(super) fn root(machine: &Machine) -> Value {
         "Tasks": link("/redfish/v1/TaskService"),
         "Links": {},
     });
+    if machine.model().events.is_some() {
+        root["EventService"] = link("/redfish/v1/EventService");
+    }
     if !config.quirks.no_sessions {
         root["SessionService"] = link("/redfish/v1/SessionService");
         root["Links"]["Sessions"] = link("/redfish/v1/SessionService/Sessions");

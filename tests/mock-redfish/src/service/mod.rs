@@ -11,6 +11,7 @@ mod action;
 mod boot_patch;
 mod control;
 mod deliver;
+mod events;
 pub(crate) mod listener;
 mod login;
 mod misbehave;
@@ -100,6 +101,7 @@ pub(crate) async fn answer(
     let reply = served(machine, &asked, &query, faults).await;
     let body =
         (!asked.body.is_empty()).then(|| serde_json::from_slice(&asked.body).ok().map(masked)).flatten();
+    let streams = asked.method == Method::GET && reply.as_ref().is_ok_and(|reply| reply.streams);
     let reply = reply.map(|reply| reply.worded(&machine.model().words));
     machine.journal().add(RequestRecord {
         at: Timestamp::now(),
@@ -109,6 +111,9 @@ pub(crate) async fn answer(
         faults: names,
         status: reply.as_ref().map_or(0, |reply| reply.status),
     });
+    if streams {
+        return Ok((events::open(machine), false));
+    }
     reply.map(|reply| {
         let cut = reply.delivery == Delivery::Cut;
         (response(reply, head), cut)
@@ -184,6 +189,9 @@ fn unsupported(machine: &Machine, asked: &Asked, segments: &[&str]) -> Reply {
 }
 
 fn get(machine: &Machine, asked: &Asked, segments: &[&str], parameters: &Parameters) -> Reply {
+    if events::is_stream(machine, &asked.path) {
+        return Reply { status: 200, streams: true, ..Reply::default() };
+    }
     match segments {
         ["$metadata"] => return Reply::text(200, "application/xml;charset=utf-8", resource::metadata()),
         ["odata"] => return Reply::json(resource::odata()),

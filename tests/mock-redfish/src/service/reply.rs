@@ -12,6 +12,8 @@ pub(crate) struct Reply {
     pub headers: Vec<(&'static str, String)>,
     pub body: Body,
     pub delivery: Delivery,
+    /// It is no answer but a stream of events.
+    pub streams: bool,
 }
 
 /// How its body travels.

@@ -278,10 +278,12 @@ pub struct Events {
     pub streams: usize,
     /// Properties that its events lack.
     pub lacks: Vec<String>,
+    /// What is written after the time instead of `Z`.
+    pub offset: Option<String>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { path: "/redfish/v1/EventService/SSE".into(), streams: 2, lacks: Vec::new() }
+        Self { path: "/redfish/v1/EventService/SSE".into(), streams: 2, lacks: Vec::new(), offset: None }
     }
 }
