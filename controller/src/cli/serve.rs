@@ -49,6 +49,9 @@ pub struct Options {
     /// Let BMCs be reached by plain HTTP when their machine is marked so.
     #[arg(long)]
     allow_plain_http_bmcs: bool,
+    /// Folder of more profiles of BMC families, one TOML file each (docs/bmc-support.md).
+    #[arg(long)]
+    bmc_profiles: Option<PathBuf>,
     /// `text` or `json`.
     #[arg(long)]
     log_format: Option<String>,
@@ -71,6 +74,7 @@ impl Options {
             // A flag that is absent says nothing.
             allow_loopback: self.allow_loopback.then_some(true),
             allow_plain_http_bmcs: self.allow_plain_http_bmcs.then_some(true),
+            bmc_profiles: self.bmc_profiles,
             log_format: self.log_format,
             log_filter: self.log_filter,
             ..Fragment::default()

@@ -67,6 +67,8 @@ pub struct Config {
     pub allow_loopback: bool,
     /// Whether machines may be marked as having a plain HTTP BMC.
     pub allow_plain_http_bmcs: bool,
+    /// Folder of more profiles of BMC families.
+    pub bmc_profiles: Option<PathBuf>,
     /// Seconds between heartbeats of a host.
     pub heartbeat_seconds: u32,
     /// Deadlines of the phases, before machine and recipe.
@@ -177,6 +179,7 @@ impl Config {
             api_names,
             allow_loopback: merged.allow_loopback.unwrap_or(false),
             allow_plain_http_bmcs: merged.allow_plain_http_bmcs.unwrap_or(false),
+            bmc_profiles: merged.bmc_profiles,
             heartbeat_seconds,
             // No target: Windows' longer deadline is settled per job.
             deadlines: Deadlines::default().settle("", &given, &std::collections::BTreeMap::new()),

@@ -40,6 +40,8 @@ pub struct Fragment {
     pub allow_loopback: Option<bool>,
     /// Lets BMCs be reached by plain HTTP when their machine is marked so.
     pub allow_plain_http_bmcs: Option<bool>,
+    /// Folder of more profiles of BMC families, one TOML file each. Default: the built-in ones alone.
+    pub bmc_profiles: Option<PathBuf>,
     /// Seconds between heartbeats of a host. Default 15.
     pub heartbeat_seconds: Option<u32>,
     /// Deadline by phase (`staging`, `probing`, `mounting`, `booting`, `installing`, `cleaning`), such as `90m`.
@@ -163,6 +165,7 @@ impl Fragment {
             maintenance_iso: text("maintenance_iso").map(PathBuf::from),
             allow_loopback: flag("allow_loopback")?,
             allow_plain_http_bmcs: flag("allow_plain_http_bmcs")?,
+            bmc_profiles: text("bmc_profiles").map(PathBuf::from),
             heartbeat_seconds: heartbeat,
             deadlines: None,
             trusted_proxies: list("trusted_proxies"),
@@ -190,6 +193,7 @@ impl Fragment {
             maintenance_iso: self.maintenance_iso.or(lower.maintenance_iso),
             allow_loopback: self.allow_loopback.or(lower.allow_loopback),
             allow_plain_http_bmcs: self.allow_plain_http_bmcs.or(lower.allow_plain_http_bmcs),
+            bmc_profiles: self.bmc_profiles.or(lower.bmc_profiles),
             heartbeat_seconds: self.heartbeat_seconds.or(lower.heartbeat_seconds),
             deadlines: self.deadlines.or(lower.deadlines),
             trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),

@@ -22,6 +22,13 @@ pub trait Bmc: Send + Sync {
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError>;
     /// All usable slots and what is in them.
     async fn slots(&self) -> Result<Vec<Slot>, BmcError>;
+    /// The first slot that does not show its image (any more). Slots seen since the last change of media are not
+    /// read again: some BMCs drop one medium while they take the next.
+    async fn missing(&self, held: &[(SlotId, String)]) -> Result<Option<SlotId>, BmcError> {
+        let slots = self.slots().await?;
+        let shown = |id: &SlotId, url: &str| slots.iter().any(|slot| slot.id == *id && slot.holds(url));
+        Ok(held.iter().find(|(id, url)| !shown(id, url)).map(|(id, _)| id.clone()))
+    }
     /// Ejects whatever is in the slot, inserts `url`, and sees it inserted.
     async fn insert(&self, slot: &SlotId, url: &str) -> Result<Evidence, BmcError>;
     /// Ejects, and sees the slot empty. An empty slot is a success.

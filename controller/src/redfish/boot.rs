@@ -27,25 +27,33 @@ pub struct Override {
     target: Option<String>,
     enabled: &'static str,
     mode: Option<&'static str>,
+    /// What this family shows of `enabled` once it is set, where that is something else.
+    shown: Option<String>,
 }
 
 impl Override {
     /// Boot once from the virtual CD, in UEFI mode where the BMC knows modes. None when no CD target is allowed.
     pub fn once_from_cd(boot: &Boot, targets: &[String], profile: &Profile) -> Option<Self> {
-        let allowed = |target: &&&str| targets.is_empty() || targets.iter().any(|known| known == **target);
+        let allowed = |target: &&str| targets.is_empty() || targets.iter().any(|known| known == *target);
         // A service that says nothing of its targets is taken at the standard's word.
-        let preferred = if targets.is_empty() { &["Cd"][..] } else { profile.cd_targets };
-        let target = (*preferred.iter().find(allowed)?).to_owned();
+        let preferred = if targets.is_empty() { vec!["Cd"] } else { profile.cd_targets() };
+        let target = preferred.into_iter().find(allowed)?.to_owned();
         let knows_uefi = boot.modes.is_empty() || boot.modes.iter().any(|mode| mode == "UEFI");
         let differs = boot.mode.as_deref().is_some_and(|mode| mode != "UEFI");
-        let mode = (boot.mode.is_some() && knows_uefi && (differs || profile.full_boot)).then_some("UEFI");
-        Some(Self { target: Some(target), enabled: "Once", mode })
+        let sends = boot.mode.is_some() && knows_uefi && !profile.boot.no_mode;
+        let mode = (sends && (differs || profile.boot.full)).then_some("UEFI");
+        let shown = profile.boot.shown_enabled.clone();
+        Some(Self { target: Some(target), enabled: "Once", mode, shown })
     }
 
     /// No override.
-    pub fn none(targets: &[String]) -> Self {
+    pub fn none(targets: &[String], profile: &Profile) -> Self {
+        if let Some(rest) = &profile.boot.rest_target {
+            let shown = profile.boot.shown_enabled.clone();
+            return Self { target: Some(rest.clone()), enabled: "Disabled", mode: None, shown };
+        }
         let target = targets.iter().any(|target| target == "None").then(|| "None".to_owned());
-        Self { target, enabled: "Disabled", mode: None }
+        Self { target, enabled: "Disabled", mode: None, shown: None }
     }
 
     /// The attributes to send: to the settings object those it has, to the system the rest.
@@ -62,12 +70,12 @@ impl Override {
     }
 
     /// Whether `boot` shows this override.
-    fn is_shown_by(&self, boot: &Boot) -> bool {
-        if self.enabled == "Disabled" {
+    pub fn is_shown_by(&self, boot: &Boot) -> bool {
+        if self.enabled == "Disabled" && self.shown.is_none() {
             return !boot.is_armed();
         }
         boot.target == self.target
-            && boot.enabled.as_deref() == Some(self.enabled)
+            && boot.enabled.as_deref() == Some(self.shown.as_deref().unwrap_or(self.enabled))
             && boot.mode.as_deref().is_none_or(|mode| self.mode.is_none() || mode == "UEFI")
     }
 }
@@ -89,7 +97,7 @@ pub async fn set(
     if !here.is_empty() {
         send(session, &system.path, here, &known, &what).await?;
     }
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     let began = Instant::now();
     loop {
         let now = session.get(&system.path).await?;
@@ -130,7 +138,7 @@ async fn send(
     what: &str,
 ) -> Result<(), BmcError> {
     let body = json!({"Boot": attributes});
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     for tries in 0..=waits.busy_retries {
         match patch(session, path, &body, seen.etag.as_deref()).await {
             // The answer may be lost and the change made: reading back decides.
@@ -163,7 +171,7 @@ pub fn no_cd(session: &Session, targets: &[String]) -> BmcError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{GENERIC, choose};
+    use super::super::profile::{Identity, Profiles};
     use super::super::wire::Node;
     use super::*;
 
@@ -173,16 +181,18 @@ mod tests {
 
     #[test]
     fn the_plan_is_minimal_and_follows_what_the_bmc_allows() {
-        let supermicro = choose(Some("Supermicro"), None);
+        let profiles = Profiles::builtin();
+        let of = |vendor| profiles.choose(&Identity { vendor, ..Identity::default() }).as_ref();
+        let (generic, supermicro) = (of(None), of(Some("Supermicro")));
         let uefi = json!({"Boot": {"BootSourceOverrideMode": "UEFI"}});
         let legacy = json!({"Boot": {"BootSourceOverrideMode": "Legacy"}});
         let modeless = json!({"Boot": {}});
         for (state, allowed, profile, wanted) in [
-            (&uefi, vec![], &GENERIC, Some(("Cd", None))),
-            (&uefi, vec!["None", "Cd", "UsbCd"], &GENERIC, Some(("Cd", None))),
-            (&uefi, vec!["None", "UsbCd"], &GENERIC, Some(("UsbCd", None))),
-            (&uefi, vec!["None", "Pxe"], &GENERIC, None),
-            (&legacy, vec!["Cd"], &GENERIC, Some(("Cd", Some("UEFI")))),
+            (&uefi, vec![], generic, Some(("Cd", None))),
+            (&uefi, vec!["None", "Cd", "UsbCd"], generic, Some(("Cd", None))),
+            (&uefi, vec!["None", "UsbCd"], generic, Some(("UsbCd", None))),
+            (&uefi, vec!["None", "Pxe"], generic, None),
+            (&legacy, vec!["Cd"], generic, Some(("Cd", Some("UEFI")))),
             (&modeless, vec!["Cd"], supermicro, Some(("Cd", None))),
             (&uefi, vec!["Cd", "UsbCd"], supermicro, Some(("UsbCd", Some("UEFI")))),
         ] {
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn attributes_go_to_the_settings_object_only_where_it_has_them() {
-        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI") };
+        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI"), shown: None };
         let partial = boot(&json!({"Boot": {"BootSourceOverrideTarget": null, "BootOrder": []}}));
         let (there, here) = plan.split(Some(&partial));
         assert_eq!(Value::from(there), json!({"BootSourceOverrideTarget": "Cd"}));
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_mode_that_flipped_to_legacy_is_not_what_was_asked() {
-        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI") };
+        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI"), shown: None };
         let state = |mode: &str| {
             boot(&json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd",
                 "BootSourceOverrideMode": mode}}))

@@ -23,10 +23,13 @@ use super::discover::{self, MediaSlot, MediaSlots, System};
 use super::error::BmcError;
 use super::http::Endpoint;
 use super::media;
+use super::oem::idrac_boot;
 use super::power;
-use super::profile::Waits;
+use super::profile::{BootWay, GENERIC, Profile, Profiles, Waits};
 use super::session::Session;
+use super::slots;
 use super::view::{Boot, Media};
+use super::walk::{Walk, Walks};
 use super::wire::Resource;
 
 /// How long what was seen in a slot may stand in for a read before a change.
@@ -47,8 +50,11 @@ pub struct RedfishBmc {
     wanted: Option<String>,
     clock: fn() -> Timestamp,
     inventory: bool,
+    profiles: Arc<Profiles>,
+    walks: Arc<Walks>,
     system: OnceCell<System>,
     managers: OnceCell<Managers>,
+    profile: OnceCell<Arc<Profile>>,
     media: OnceCell<MediaSlots>,
     macs: OnceCell<Vec<String>>,
     reset_types: OnceCell<Vec<String>>,
@@ -65,7 +71,18 @@ struct Managers {
 #[derive(Debug, Default)]
 struct Memory {
     system: Option<(Instant, Resource)>,
-    media: HashMap<String, (Instant, Media)>,
+    media: HashMap<String, Glance>,
+    /// Grows whenever anything may have changed in any slot.
+    changes: u64,
+}
+
+/// What a slot showed.
+#[derive(Debug)]
+struct Glance {
+    at: Instant,
+    /// How many changes there had been.
+    changes: u64,
+    media: Media,
 }
 
 impl RedfishBmc {
@@ -92,8 +109,11 @@ impl RedfishBmc {
             wanted: address.system.clone(),
             clock: Timestamp::now,
             inventory: false,
+            profiles: Arc::new(Profiles::builtin()),
+            walks: Arc::default(),
             system: OnceCell::new(),
             managers: OnceCell::new(),
+            profile: OnceCell::new(),
             media: OnceCell::new(),
             macs: OnceCell::new(),
             reset_types: OnceCell::new(),
@@ -105,6 +125,20 @@ impl RedfishBmc {
     #[must_use]
     pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Uses these profiles instead of the built-in ones.
+    #[must_use]
+    pub fn with_profiles(mut self, profiles: Arc<Profiles>) -> Self {
+        self.profiles = profiles;
+        self
+    }
+
+    /// Shares what was found on BMCs with other clients.
+    #[must_use]
+    pub fn with_walks(mut self, walks: Arc<Walks>) -> Self {
+        self.walks = walks;
         self
     }
 
@@ -129,11 +163,34 @@ impl RedfishBmc {
     async fn system(&self) -> Result<(&System, Option<Resource>), BmcError> {
         let mut just_read = None;
         let found = self.system.get_or_try_init(|| async {
-            let (system, resource) = discover::system(&self.session, self.wanted.as_deref()).await?;
+            let (endpoint, wanted) = (self.session.endpoint.shown(), self.wanted.as_deref());
+            let lately = self.walks.get(&endpoint, wanted);
+            let place = lately.as_ref().map(|walk| walk.system.clone());
+            if let Some(walk) = lately {
+                self.session.assume_root(walk.root);
+            }
+            // Whatever goes wrong here, the next client looks for itself.
+            self.walks.forget(&endpoint, wanted);
+            let (system, resource) =
+                discover::system(&self.session, &self.profiles, place.as_deref().or(wanted)).await?;
+            let root = self.session.root().await?.clone();
+            self.walks.remember(&endpoint, wanted, Walk { root, system: system.path.clone() });
             just_read = Some(resource);
             Ok(system)
         });
         Ok((found.await?, just_read))
+    }
+
+    /// What is known of its family.
+    async fn profile(&self) -> Result<&Arc<Profile>, BmcError> {
+        let chosen = self.profile.get_or_try_init(|| async {
+            let (system, _) = self.system().await?;
+            let managers = &self.managers(system).await?.resources;
+            let profile = system.profile(&self.profiles, self.session.root().await?, managers);
+            self.session.endpoint.stretch(&profile.waits);
+            Ok(profile)
+        });
+        chosen.await
     }
 
     /// The system's resource as it is now.
@@ -163,8 +220,9 @@ impl RedfishBmc {
         let (system, _) = self.system().await?;
         let mut just_read = None;
         let found = self.media.get_or_try_init(|| async {
-            let managers = async || Ok(self.managers(system).await?.resources.clone());
-            let (slots, seen) = discover::media(&self.session, system, managers).await?;
+            let profile = self.profile().await?;
+            let managers = &self.managers(system).await?.resources;
+            let (slots, seen) = slots::find(&self.session, system, profile, managers).await?;
             just_read = Some(seen);
             Ok(slots)
         });
@@ -178,14 +236,16 @@ impl RedfishBmc {
             Some(seen) => seen,
             None => self.look_again(found).await?,
         };
-        let mut memory = self.memory();
-        let now = Instant::now();
-        memory.media = seen.iter().map(|(path, media)| (path.clone(), (now, media.clone()))).collect();
-        Ok(seen
-            .into_iter()
-            .map(|(path, media)| Slot {
+        for (path, media) in &seen {
+            self.remember(&SlotId(path.clone()), media.clone());
+        }
+        Ok(found
+            .slots
+            .iter()
+            .zip(seen)
+            .map(|(slot, (path, media))| Slot {
                 id: SlotId(path),
-                boots: media.takes_cd(),
+                boots: slot.boots,
                 inserted: media.inserted,
                 image: if media.inserted { media.image.or(media.image_name) } else { None },
                 media_types: media.types,
@@ -196,7 +256,7 @@ impl RedfishBmc {
     async fn look_again(&self, found: &MediaSlots) -> Result<Vec<(String, Media)>, BmcError> {
         let (system, _) = self.system().await?;
         let mut read: HashMap<String, Media> = HashMap::new();
-        if system.expand {
+        if system.expand && self.profile().await?.read.expand {
             for collection in &found.collections {
                 for (path, resource) in discover::members(&self.session, collection, true).await? {
                     read.insert(path, Media::read(resource.node()));
@@ -225,12 +285,11 @@ impl RedfishBmc {
                 "probe the BMC again and choose one it lists",
             ));
         };
-        if let Some(seen) = just_read {
-            let now = Instant::now();
-            self.memory().media.extend(seen.into_iter().map(|(path, media)| (path, (now, media))));
+        for (path, media) in just_read.unwrap_or_default() {
+            self.remember(&SlotId(path), media);
         }
         let lately = self.memory().media.remove(&id.0);
-        let known = lately.filter(|(when, _)| when.elapsed() < MEMORY).map(|(_, media)| media);
+        let known = lately.filter(|glance| glance.at.elapsed() < MEMORY).map(|glance| glance.media);
         Ok((slot, known))
     }
 
@@ -239,7 +298,14 @@ impl RedfishBmc {
     }
 
     fn remember(&self, id: &SlotId, media: Media) {
-        self.memory().media.insert(id.0.clone(), (Instant::now(), media));
+        let mut memory = self.memory();
+        let glance = Glance { at: Instant::now(), changes: memory.changes, media };
+        memory.media.insert(id.0.clone(), glance);
+    }
+
+    /// From here on, what was seen in slots is old.
+    fn slots_may_change(&self) {
+        self.memory().changes += 1;
     }
 
     fn evidence(&self, before: u32, seen: String) -> Evidence {
@@ -254,12 +320,13 @@ impl Bmc for RedfishBmc {
         let power = power::state(&self.session, &resource)?.0;
         let slots = self.read_slots().await?;
         let managers = self.managers(system).await?;
+        let profile = self.profile().await?;
         let node = resource.node();
         let boot = Boot::read(node);
         let settings =
             if boot.targets.is_empty() { boot::read_settings(&self.session, system).await? } else { None };
         let root = self.session.root().await?;
-        let sku = if system.profile.serial_is_sku { node.get("SKU").string() } else { None };
+        let sku = if profile.read.serial_is_sku { node.get("SKU").string() } else { None };
         let serial = sku.or_else(|| node.get("SerialNumber").string());
         let uuid = node.get("UUID").text().map(str::to_ascii_lowercase);
         let macs = if self.inventory || serial.is_none() || uuid.is_none() {
@@ -270,9 +337,10 @@ impl Bmc for RedfishBmc {
         let firmware =
             managers.resources.iter().find_map(|manager| manager.node().get("FirmwareVersion").string());
         let mut notes = Vec::new();
-        if system.profile.name != "generic" {
-            notes.push(format!("treated as {}", system.profile.name));
+        if profile.name != GENERIC {
+            notes.push(format!("treated as {}", profile.title));
         }
+        notes.extend(profile.advice.iter().cloned());
         if let Some(skew) = managers.skew.filter(|skew| skew.abs() > SKEW) {
             let side = if skew.is_negative() { "behind" } else { "ahead of" };
             notes.push(format!("the BMC's clock is {:#} {side} ours", skew.abs()));
@@ -325,10 +393,35 @@ impl Bmc for RedfishBmc {
         self.read_slots().await
     }
 
+    async fn missing(&self, held: &[(SlotId, String)]) -> Result<Option<SlotId>, BmcError> {
+        for (id, url) in held {
+            let now = {
+                let memory = self.memory();
+                let glance = memory.media.get(&id.0).filter(|glance| glance.changes == memory.changes);
+                glance.map(|glance| glance.media.clone())
+            };
+            let media = match now {
+                Some(media) => media,
+                None => {
+                    let (slot, _) = self.slot(id).await?;
+                    let media = media::look(&self.session, slot).await?;
+                    self.remember(id, media.clone());
+                    media
+                }
+            };
+            if !media::shows(&media, url) {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     async fn insert(&self, slot: &SlotId, url: &str) -> Result<Evidence, BmcError> {
         let before = self.requests();
         let (found, known) = self.slot(slot).await?;
-        let media = media::insert(&self.session, found, url, known).await?;
+        let profile = self.profile().await?;
+        self.slots_may_change();
+        let media = media::insert(&self.session, found, url, &profile.media.first, known).await?;
         let seen = format!("slot {} holds {}", slot.0, media.shown());
         self.remember(slot, media);
         Ok(self.evidence(before, seen))
@@ -337,6 +430,7 @@ impl Bmc for RedfishBmc {
     async fn eject(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
         let before = self.requests();
         let (found, known) = self.slot(slot).await?;
+        self.slots_may_change();
         let media = media::eject(&self.session, found, known).await?;
         let seen = format!("slot {} is empty (Inserted={})", slot.0, media.inserted);
         self.remember(slot, media);
@@ -354,6 +448,12 @@ impl Bmc for RedfishBmc {
             return Err(discover::missing(&self.session, what, "boot from a slot that takes one"));
         }
         let (system, _) = self.system().await?;
+        let profile = self.profile().await?;
+        if profile.boot.way == Some(BootWay::IdracFirstBootDevice) {
+            let managers = &self.managers(system).await?.resources;
+            let seen = idrac_boot::set(&self.session, managers).await?;
+            return Ok(self.evidence(before, format!("the BMC shows {seen}")));
+        }
         let remembered = self.memory().system.take();
         let resource = match remembered {
             Some((_, resource)) => resource,
@@ -362,7 +462,7 @@ impl Bmc for RedfishBmc {
         let settings = boot::read_settings(&self.session, system).await?;
         let boot = Boot::read(resource.node());
         let targets = boot::targets(&boot, settings.as_ref());
-        let Some(wanted) = Override::once_from_cd(&boot, &targets, system.profile) else {
+        let Some(wanted) = Override::once_from_cd(&boot, &targets, profile) else {
             return Err(boot::no_cd(&self.session, &targets));
         };
         let (seen, now) = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
@@ -373,17 +473,24 @@ impl Bmc for RedfishBmc {
     async fn clear_boot(&self) -> Result<Evidence, BmcError> {
         let before = self.requests();
         let (system, resource) = self.read_system().await?;
+        let profile = self.profile().await?;
+        let mut shown = Vec::new();
+        if profile.boot.way == Some(BootWay::IdracFirstBootDevice) {
+            let managers = &self.managers(system).await?.resources;
+            shown.extend(idrac_boot::clear(&self.session, managers).await?);
+        }
         let settings = boot::read_settings(&self.session, system).await?;
         let boot = Boot::read(resource.node());
         let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
+        let wanted = Override::none(&boot::targets(&boot, settings.as_ref()), profile);
         let mut seen = boot.clone();
-        if boot.is_armed() || pending.is_some_and(|pending| pending.is_armed()) {
-            let wanted = Override::none(&boot::targets(&boot, settings.as_ref()));
+        if !wanted.is_shown_by(&boot) || pending.is_some_and(|pending| pending.is_armed()) {
             let set = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
             seen = set.0;
             self.remember_system(set.1);
         }
-        Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())))
+        shown.push(format!("the boot override shows {}", seen.shown()));
+        Ok(self.evidence(before, shown.join(", ")))
     }
 
     async fn close(&self) {

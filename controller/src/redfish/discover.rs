@@ -2,20 +2,25 @@
 //!
 //! ```text
 //! ServiceRoot ─▶ Systems ─▶ the system ─┬▶ Actions.#ComputerSystem.Reset
-//!                                       ├▶ VirtualMedia ─────────────┐
-//!                                       ├▶ EthernetInterfaces        ├▶ usable slots, best first
-//!                                       └▶ Links.ManagedBy ─▶ Managers ─▶ VirtualMedia
+//!                                       ├▶ VirtualMedia ──────────────────┐
+//!                                       ├▶ EthernetInterfaces             ├▶ slots.rs
+//!                                       └▶ Links.ManagedBy ─▶ Managers ───┘
+//!                                                                └▶ maker, model, firmware ─▶ profile
 //! ```
 //! Nothing is guessed from path names. Each part is looked up when first needed and kept; a client that only
 //! switches power never walks the media.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
 
 use super::error::BmcError;
 use super::http::{Ask, Verb};
-use super::profile::{Profile, choose};
+use super::oem::Port;
+use super::profile::{Identity, Profile, Profiles};
 use super::session::Session;
-use super::view::{Action, Media};
+use super::view::{Action, ServiceRoot};
 use super::wire::{Node, Resource};
 
 /// Most members read of one collection.
@@ -32,10 +37,14 @@ const EXPAND: &str = "?$expand=.($levels=1)";
 pub struct System {
     /// Its path.
     pub path: String,
-    /// What is known of its family.
-    pub profile: &'static Profile,
     /// Whether collections are asked for with their members.
     pub expand: bool,
+    /// The maker on its plate.
+    manufacturer: Option<String>,
+    /// Its model.
+    model: Option<String>,
+    /// What it says in words of its maker: `Oem` and `Actions.Oem`.
+    oem: (Value, Value),
     /// Its reset action.
     pub reset: Option<Action>,
     /// Its settings resource.
@@ -43,9 +52,34 @@ pub struct System {
     /// Its managers.
     managers: Vec<String>,
     /// Its own virtual media collection.
-    media: Option<String>,
+    pub media: Option<String>,
     /// Its NICs.
     nics: Option<String>,
+}
+
+impl System {
+    /// What its `Oem` says.
+    pub fn oem(&self) -> Node<'_> {
+        Node(&self.oem.0)
+    }
+
+    /// Its makers' own actions.
+    pub fn oem_actions(&self) -> Node<'_> {
+        Node(&self.oem.1)
+    }
+
+    /// What is known of its family. `managers` are those of this system.
+    pub fn profile(&self, profiles: &Profiles, root: &ServiceRoot, managers: &[Resource]) -> Arc<Profile> {
+        let manager = |key: &str| managers.iter().find_map(|manager| manager.node().get(key).text());
+        let identity = Identity {
+            vendor: root.vendor.as_deref(),
+            manufacturer: self.manufacturer.as_deref(),
+            manager: manager("Model"),
+            model: self.model.as_deref(),
+            firmware: manager("FirmwareVersion"),
+        };
+        Arc::clone(profiles.choose(&identity))
+    }
 }
 
 /// A slot that takes remote images.
@@ -55,8 +89,19 @@ pub struct MediaSlot {
     pub path: String,
     /// Whether a CD in it can be booted.
     pub boots: bool,
-    /// Its insert action; without one it is filled by PATCH.
-    pub insert: Option<Action>,
+    /// How it is filled.
+    pub way: Way,
+}
+
+/// How a slot is filled and emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// By the standard's actions.
+    Action(Action),
+    /// By setting its attributes.
+    Patch,
+    /// In a way of its maker's.
+    Oem(Port),
 }
 
 /// The usable slots of a system.
@@ -68,11 +113,16 @@ pub struct MediaSlots {
     pub collections: Vec<String>,
 }
 
-/// Finds the system: the one named, or the only one that can be switched and booted.
-pub async fn system(session: &Session, wanted: Option<&str>) -> Result<(System, Resource), BmcError> {
+/// Finds the system: the one named, or the only one that can be switched and booted. A name that is a path is
+/// followed as it is.
+pub async fn system(
+    session: &Session,
+    profiles: &Profiles,
+    wanted: Option<&str>,
+) -> Result<(System, Resource), BmcError> {
     let root = session.root().await?;
     let endpoint = &session.endpoint;
-    let expand = root.expands && choose(root.vendor.as_deref(), None).expand;
+    let expand = root.expands && profiles.may_expand(root.vendor.as_deref());
     let found = match wanted {
         Some(link) if link.starts_with('/') => {
             let path = endpoint.path(link)?;
@@ -86,7 +136,7 @@ pub async fn system(session: &Session, wanted: Option<&str>) -> Result<(System, 
                     "check that the URL is that of a server's BMC",
                 ));
             };
-            search(session, &endpoint.path(systems)?, expand, wanted).await?
+            search(session, profiles, &endpoint.path(systems)?, expand, wanted).await?
         }
     };
     let Some((path, resource)) = found else {
@@ -94,15 +144,16 @@ pub async fn system(session: &Session, wanted: Option<&str>) -> Result<(System, 
         return Err(missing(session, what, "name one that `slipway machine probe` lists, or none"));
     };
     let node = resource.node();
-    let profile = choose(root.vendor.as_deref(), node.get("Manufacturer").text());
     let link = |link: Option<&str>| link.map(|link| endpoint.path(link)).transpose();
     let mut managers = Vec::new();
     for manager in node.get("Links").get("ManagedBy").links() {
         managers.push(endpoint.path(&manager)?);
     }
     let system = System {
-        profile,
-        expand: expand && profile.expand,
+        expand: expand && profiles.may_expand(node.get("Manufacturer").text()),
+        manufacturer: node.get("Manufacturer").string(),
+        model: node.get("Model").string(),
+        oem: (node.get("Oem").0.clone(), node.get("Actions").get("Oem").0.clone()),
         reset: Action::read(node, "#ComputerSystem.Reset", "ResetType"),
         settings: link(node.get("@Redfish.Settings").get("SettingsObject").link())?,
         managers,
@@ -119,6 +170,7 @@ type Found = (String, Resource);
 /// serve a thousand.
 async fn search(
     session: &Session,
+    profiles: &Profiles,
     systems: &str,
     expand: bool,
     wanted: Option<&str>,
@@ -139,6 +191,9 @@ async fn search(
         real.retain(|(_, system)| boots_and_resets(system.node()));
     }
     if real.len() > 1 {
+        real.retain(|(path, _)| !profiles.is_no_server(path.rsplit('/').next().unwrap_or(path)));
+    }
+    if real.len() > 1 {
         let names: Vec<&str> =
             real.iter().map(|(path, system)| system.node().get("Id").text().unwrap_or(path)).collect();
         let what = format!("single system but {}", names.join(" and "));
@@ -147,6 +202,7 @@ async fn search(
     Ok(real.pop())
 }
 
+/// Whether it is a server: the GPU boards that stand beside one have no boot settings, or cannot be switched.
 fn boots_and_resets(system: Node<'_>) -> bool {
     system.get("Boot").entries().next().is_some()
         && Action::read(system, "#ComputerSystem.Reset", "ResetType").is_some()
@@ -163,82 +219,6 @@ pub async fn managers(session: &Session, system: &System) -> Result<Vec<Resource
         found.extend(all.into_iter().map(|(_, manager)| manager));
     }
     Ok(found)
-}
-
-/// Finds the usable slots, and what is in them now.
-///
-/// The system's own collection comes first; managers are asked only when it does not offer a boot slot and one
-/// more, since theirs are often the same slots under older names.
-pub async fn media(
-    session: &Session,
-    system: &System,
-    managers: impl AsyncFnOnce() -> Result<Vec<Resource>, BmcError>,
-) -> Result<(MediaSlots, Vec<(String, Media)>), BmcError> {
-    let mut found = MediaSlots::default();
-    let mut seen: Vec<(String, Media)> = Vec::new();
-    if let Some(path) = &system.media {
-        collect(session, system, path, &mut found, &mut seen).await?;
-    }
-    let boots = seen.iter().any(|(_, media)| media.takes_cd());
-    if !boots || seen.len() < 2 {
-        for manager in managers().await? {
-            if let Some(link) = manager.node().get("VirtualMedia").link() {
-                let path = session.endpoint.path(link)?;
-                collect(session, system, &path, &mut found, &mut seen).await?;
-            }
-        }
-    }
-    seen.sort_by_key(|(_, media)| rank(media));
-    found.slots = seen
-        .iter()
-        .map(|(path, media)| MediaSlot {
-            path: path.clone(),
-            boots: media.takes_cd(),
-            insert: media.insert.clone(),
-        })
-        .collect();
-    Ok((found, seen))
-}
-
-async fn collect(
-    session: &Session,
-    system: &System,
-    collection: &str,
-    found: &mut MediaSlots,
-    seen: &mut Vec<(String, Media)>,
-) -> Result<(), BmcError> {
-    if found.collections.iter().any(|known| known == collection) {
-        return Ok(());
-    }
-    found.collections.push(collection.to_owned());
-    let all = members(session, collection, system.expand).await?;
-    let all: Vec<(String, Media)> =
-        all.into_iter().map(|(path, resource)| (path, Media::read(resource.node()))).collect();
-    let acts = all.iter().any(|(_, media)| media.insert.is_some());
-    for (path, media) in all {
-        if is_usable(&media, acts, system.profile) && !seen.iter().any(|(known, _)| *known == path) {
-            seen.push((path, media));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a slot takes remote images we could use. Beside slots that have an insert action, one without is for
-/// local images only; where none has it (`acts` is false), they are filled by PATCH.
-fn is_usable(media: &Media, acts: bool, profile: &Profile) -> bool {
-    let by_patch =
-        || media.patchable && profile.patch_prefix.is_none_or(|prefix| media.id.starts_with(prefix));
-    let fillable = if acts { media.insert.is_some() } else { by_patch() };
-    fillable && (media.takes_cd() || media.takes_stick())
-}
-
-/// Boot slots before data slots, and among boot slots the purely optical ones first.
-fn rank(media: &Media) -> u8 {
-    match (media.takes_cd(), media.takes_stick()) {
-        (true, false) => 0,
-        (true, true) => 1,
-        _ => 2,
-    }
 }
 
 /// Reads the MAC addresses of a system, lower case, without repeats.

@@ -5,8 +5,8 @@
 //! (shared by everybody in this process), and every link checked to lead back to this very endpoint.
 //! It knows no resources and no sessions; what an answer means is decided above.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -19,7 +19,7 @@ use super::address::{BmcAddress, TlsTrust};
 use super::error::BmcError;
 use super::gate::Gate;
 use super::origin::{broken, origin_of, path_on, shown};
-use super::profile::Waits;
+use super::profile::{Stretch, Waits};
 use super::roots;
 use super::tls::{Seen, fetch_fingerprint, is_certificate_fault, pinned_config};
 use super::wire::{Body, Resource};
@@ -120,8 +120,10 @@ pub struct Endpoint {
     requests: AtomicU32,
     seen: Seen,
     pinned: bool,
-    /// How long to wait for what.
-    pub waits: Waits,
+    /// How long to wait for what, before the family is known.
+    waits: Waits,
+    /// The same, stretched as the family needs it.
+    stretched: OnceLock<Waits>,
 }
 
 impl Endpoint {
@@ -175,12 +177,23 @@ impl Endpoint {
         }
         let client = builder.build().map_err(|source| broken(&origin, source))?;
         let gate = Gate::of(&origin);
-        Ok(Self { client, gate, requests: AtomicU32::new(0), seen, pinned, waits, origin })
+        let stretched = OnceLock::new();
+        Ok(Self { client, gate, requests: AtomicU32::new(0), seen, pinned, waits, stretched, origin })
     }
 
     /// scheme://host:port, for people.
     pub fn shown(&self) -> String {
         shown(&self.origin)
+    }
+
+    /// How long to wait for what.
+    pub fn waits(&self) -> &Waits {
+        self.stretched.get().unwrap_or(&self.waits)
+    }
+
+    /// Gives this BMC the time that its family needs. Only the first call counts.
+    pub fn stretch(&self, stretch: &Stretch) {
+        let _ = self.stretched.set(stretch.of(&self.waits));
     }
 
     /// Requests sent so far.
@@ -212,19 +225,19 @@ impl Endpoint {
                         Verb::Get => answer.status == 429 || (answer.status >= 500 && answer.status != 501),
                         _ => matches!(answer.status, 429 | 503) && answer.retry_after.is_some(),
                     };
-                    let most = if ask.verb == Verb::Get { self.waits.read_retries } else { CHANGE_RETRIES };
+                    let most = if ask.verb == Verb::Get { self.waits().read_retries } else { CHANGE_RETRIES };
                     if !again || tries == most {
                         return Ok(answer);
                     }
                     tries += 1;
-                    answer.retry_after.unwrap_or(self.waits.retry)
+                    answer.retry_after.unwrap_or(self.waits().retry)
                 }
                 Err(error @ BmcError::Unreachable { .. }) => {
-                    if ask.verb != Verb::Get || breaks == self.waits.connect_retries {
+                    if ask.verb != Verb::Get || breaks == self.waits().connect_retries {
                         return Err(error);
                     }
                     breaks += 1;
-                    self.waits.retry
+                    self.waits().retry
                 }
                 Err(error) => return Err(error),
             };

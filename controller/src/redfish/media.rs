@@ -10,15 +10,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::bmc::is_image;
-use super::change::patch;
 use super::classify::{Kind, Refusal};
-use super::discover::MediaSlot;
+use super::discover::{MediaSlot, Way};
 use super::error::BmcError;
-use super::payload::Payload;
+use super::oem::lenovo_patch;
+use super::payload::{Extra, Payload};
 use super::session::Session;
 use super::task::{Verdict, settle};
-use super::view::{ActionInfo, Media};
-use super::wire::Resource;
+use super::view::{Action, ActionInfo, Media};
 
 /// Posts of one image into one slot, in all.
 const INSERT_TRIES: u32 = 4;
@@ -26,15 +25,16 @@ const INSERT_TRIES: u32 = 4;
 const EJECT_TRIES: u32 = 3;
 
 /// Empties the slot, puts `url` in, and sees it there. `known` is what the slot held when last seen; it may
-/// save a read before the change, never the one after.
+/// save a read before the change, never the one after. `first` is what its family is sent beside the image at once.
 pub async fn insert(
     session: &Session,
     slot: &MediaSlot,
     url: &str,
+    first: &[Extra],
     known: Option<Media>,
 ) -> Result<Media, BmcError> {
     let what = format!("inserting {url} into {}", slot.path);
-    let mut payload = Payload::default();
+    let mut payload = Payload::of(first);
     let mut known = known;
     let mut tries = 0;
     loop {
@@ -48,7 +48,7 @@ pub async fn insert(
             Ok(Verdict::Refused(refusal)) => refusal,
             // The request may have arrived although its answer did not.
             Err(error @ BmcError::Unreachable { .. }) => {
-                sleep(session.endpoint.waits.retry).await;
+                sleep(session.endpoint.waits().retry).await;
                 let media = look(session, slot).await?;
                 if shows(&media, url) {
                     return Ok(media);
@@ -76,7 +76,7 @@ pub async fn insert(
         if !refusal.passes() {
             return fail(refusal);
         }
-        sleep(session.endpoint.waits.retry).await;
+        sleep(session.endpoint.waits().retry).await;
         let media = look(session, slot).await?;
         if shows(&media, url) {
             return Ok(media);
@@ -113,7 +113,7 @@ pub async fn eject(session: &Session, slot: &MediaSlot, known: Option<Media>) ->
             Err(error) => return Err(error),
         }
         if media.inserted {
-            sleep(session.endpoint.waits.retry).await;
+            sleep(session.endpoint.waits().retry).await;
         }
     }
     Ok(media)
@@ -121,46 +121,43 @@ pub async fn eject(session: &Session, slot: &MediaSlot, known: Option<Media>) ->
 
 /// What the slot shows now. A slot that is gone is empty.
 pub async fn look(session: &Session, slot: &MediaSlot) -> Result<Media, BmcError> {
+    if let Way::Oem(port) = &slot.way {
+        return port.look(session, &slot.path).await;
+    }
     let found = session.find(&slot.path).await?;
     Ok(found.map(|resource| Media::read(resource.node())).unwrap_or_default())
 }
 
 /// One insert request.
 async fn put(session: &Session, slot: &MediaSlot, url: &str, payload: &Payload) -> Result<Verdict, BmcError> {
-    if let Some(action) = &slot.insert {
-        let target = session.endpoint.path(&action.target)?;
-        let answer = session.post(&target, &payload.body(url)).await?;
-        return settle(session, answer).await;
+    match &slot.way {
+        Way::Action(action) => {
+            let target = session.endpoint.path(&action.target)?;
+            let answer = session.post(&target, &payload.body(url)).await?;
+            settle(session, answer).await
+        }
+        Way::Patch => lenovo_patch::put(session, &slot.path, payload.body(url)).await,
+        Way::Oem(port) => port.put(session, url).await,
     }
-    // Slots without an action are filled by their attributes, all of them together.
-    let mut body = payload.body(url);
-    body["Inserted"] = json!(true);
-    body["WriteProtected"] = json!(true);
-    let etag = tag(session, slot).await?;
-    patch(session, &slot.path, &body, etag.as_deref()).await
 }
 
 /// One eject request.
 async fn take(session: &Session, slot: &MediaSlot, media: &Media) -> Result<Verdict, BmcError> {
-    if let Some(action) = &media.eject {
-        let target = session.endpoint.path(&action.target)?;
-        // An empty body is an error to some, an empty object to none.
-        let answer = session.post(&target, &json!({})).await?;
-        return settle(session, answer).await;
+    match (&slot.way, &media.eject) {
+        (Way::Oem(port), _) => port.take(session).await,
+        (_, Some(action)) => {
+            let target = session.endpoint.path(&action.target)?;
+            // An empty body is an error to some, an empty object to none.
+            let answer = session.post(&target, &json!({})).await?;
+            settle(session, answer).await
+        }
+        (Way::Action(_) | Way::Patch, None) => lenovo_patch::take(session, &slot.path).await,
     }
-    let etag = tag(session, slot).await?;
-    patch(session, &slot.path, &json!({"Image": null, "Inserted": false}), etag.as_deref()).await
-}
-
-async fn tag(session: &Session, slot: &MediaSlot) -> Result<Option<String>, BmcError> {
-    Ok(session.find(&slot.path).await?.and_then(|resource: Resource| resource.etag))
 }
 
 /// Parameters the insert action requires, asked for only after a refusal.
 async fn required(session: &Session, slot: &MediaSlot) -> Result<Vec<String>, BmcError> {
-    let Some(info) = slot.insert.as_ref().and_then(|action| action.info.as_deref()) else {
-        return Ok(Vec::new());
-    };
+    let Way::Action(Action { info: Some(info), .. }) = &slot.way else { return Ok(Vec::new()) };
     let found = session.find(&session.endpoint.path(info)?).await?;
     Ok(found.map(|info| ActionInfo::read(info.node()).required).unwrap_or_default())
 }
@@ -172,7 +169,7 @@ async fn watch(
     what: &str,
     wanted: impl Fn(&Media) -> bool,
 ) -> Result<Media, BmcError> {
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     let began = Instant::now();
     loop {
         let media = look(session, slot).await?;
@@ -197,7 +194,7 @@ pub fn not_observed(session: &Session, what: &str, seen: String, watched: Durati
 }
 
 /// Whether the slot shows `url`.
-fn shows(media: &Media, url: &str) -> bool {
+pub fn shows(media: &Media, url: &str) -> bool {
     media.inserted && is_image(media.image.as_deref().or(media.image_name.as_deref()), url)
 }
 

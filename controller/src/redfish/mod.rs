@@ -1,11 +1,11 @@
 //! BMC client over Redfish, behind the [`Bmc`] trait. Knows nothing of jobs. Quirks are data.
 //!
 //! ```text
-//! client ─┬▶ discover ─┐
-//!         ├▶ media ────┤─▶ change, task ─▶ session ─▶ http ─▶ the BMC
-//!         ├▶ boot ─────┤                                └▶ origin, gate, tls
-//!         └▶ power ────┘
-//! pure: wire, view, classify, payload, profile, origin, certificate
+//! client ─┬▶ discover, slots ─┐
+//!         ├▶ media, oem ──────┤─▶ change, task ─▶ session ─▶ http ─▶ the BMC
+//!         ├▶ boot ────────────┤                                └▶ origin, gate, tls
+//!         └▶ power ───────────┘
+//! pure: wire, view, classify, payload, profile (data: profiles/*.toml), origin, certificate
 //! ```
 //! Every change is: ask, then look until it shows.
 
@@ -21,15 +21,18 @@ mod error;
 mod gate;
 mod http;
 mod media;
+mod oem;
 mod origin;
 mod payload;
 mod power;
 mod profile;
 mod roots;
 mod session;
+mod slots;
 mod task;
 mod tls;
 mod view;
+mod walk;
 mod wire;
 
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
@@ -37,5 +40,6 @@ pub use bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
 pub use certificate::Certificate;
 pub use client::RedfishBmc;
 pub use error::BmcError;
-pub use profile::Waits;
+pub use profile::{Known, Profile, ProfileError, Profiles, Waits};
 pub use tls::{fetch_fingerprint, look_at_certificate};
+pub use walk::Walks;

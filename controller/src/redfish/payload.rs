@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 use super::classify::{Kind, Refusal};
 
 /// One parameter that may be added to the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extra {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum Extra {
+    /// `TransferProtocolType`, as the URL says.
     Protocol,
+    /// `TransferMethod`: `Stream`.
     Method,
+    /// `UserName` and `Password`, both `none`.
     Account,
+    /// `Inserted`.
     Inserted,
+    /// `WriteProtected`.
     WriteProtected,
 }
 
@@ -45,6 +50,11 @@ impl Extra {
 pub struct Payload(Vec<Extra>);
 
 impl Payload {
+    /// What a family is sent from the first request on.
+    pub fn of(first: &[Extra]) -> Self {
+        Self(first.to_vec())
+    }
+
     /// The request body for `url`.
     pub fn body(&self, url: &str) -> Value {
         let mut body = json!({"Image": url});

@@ -97,9 +97,11 @@ pub async fn set(
 
 /// Looks until the power is as wanted.
 async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Resource, BmcError> {
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     let began = Instant::now();
     loop {
+        // Firmware takes its time, and a weak BMC is not asked for nothing.
+        sleep(waits.power_poll).await;
         let now = session.get(&system.path).await?;
         if is_there(state(session, &now)?, wanted) {
             return Ok(now);
@@ -109,7 +111,6 @@ async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Reso
             let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
             return Err(not_observed(session, &what, seen, waits.power_total));
         }
-        sleep(waits.power_poll).await;
     }
 }
 
@@ -127,7 +128,7 @@ async fn ask(
     kind: &str,
     wanted: Power,
 ) -> Result<Asked, BmcError> {
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     let mut tries = 0;
     loop {
         let answer = match session.post(target, &json!({"ResetType": kind})).await {

@@ -70,6 +70,11 @@ impl Session {
         Self { endpoint, credentials, root: OnceCell::new(), state: Arc::new(Mutex::new(state)) }
     }
 
+    /// Takes the root as it was lately, instead of reading it.
+    pub fn assume_root(&self, root: ServiceRoot) {
+        let _ = self.root.set(root);
+    }
+
     /// The service root, read once, without credentials where the BMC allows that.
     pub async fn root(&self) -> Result<&ServiceRoot, BmcError> {
         self.root

@@ -37,7 +37,7 @@ pub async fn settle(session: &Session, answer: Answer) -> Result<Verdict, BmcErr
     if answer.status != 202 {
         return Ok(judge(answer.status, &answer.body));
     }
-    let waits = &session.endpoint.waits;
+    let waits = session.endpoint.waits();
     let link = answer.location.or_else(|| task_link(answer.body.node()).map(str::to_owned));
     let Some(link) = link else { return Ok(Verdict::Look) };
     let path = session.endpoint.path(&link)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{BmcTls, Machine, Secret};
-use crate::redfish::{Bmc, BmcAddress, Credentials, Password, RedfishBmc, TlsTrust, Waits};
+use crate::redfish::{Bmc, BmcAddress, Credentials, Password, Profiles, RedfishBmc, TlsTrust, Waits, Walks};
 use crate::workflow::{Bmcs, EdgeError};
 
 /// Reaches BMCs by Redfish.
@@ -13,6 +13,10 @@ pub struct RedfishBmcs {
     pub allow_plain_http: bool,
     /// How long BMCs are given.
     pub waits: Waits,
+    /// What is known of BMC families.
+    pub profiles: Arc<Profiles>,
+    /// What was found on BMCs lately.
+    pub walks: Arc<Walks>,
 }
 
 impl Bmcs for RedfishBmcs {
@@ -25,7 +29,7 @@ impl Bmcs for RedfishBmcs {
         let bmc = RedfishBmc::connect_with(&address, credentials, self.waits.clone()).map_err(|error| {
             EdgeError { code: "bmc.address", message: with_causes(&error), transient: false }
         })?;
-        Ok(Arc::new(bmc))
+        Ok(Arc::new(bmc.with_profiles(Arc::clone(&self.profiles)).with_walks(Arc::clone(&self.walks))))
     }
 }
 

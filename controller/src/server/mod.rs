@@ -46,7 +46,7 @@ use crate::config::Config;
 use crate::fetch::{AddressRules, HttpFetch};
 use crate::media::{self, LibraryError, MaintenanceMedium, ShelfLimits, TrustError};
 use crate::model::{ApiToken, Role, TokenId};
-use crate::redfish::Waits;
+use crate::redfish::{ProfileError, Profiles, Waits};
 use crate::registry::{self, Registry, error::RegistryError};
 use crate::site::{self, Site, SiteError};
 use crate::store::{self, SealError, Sealer, SqliteStore, Store, StoreError};
@@ -88,6 +88,9 @@ pub enum ServerError {
     /// The store.
     #[error("opening the store")]
     Store(#[from] StoreError),
+    /// A profile of a BMC family.
+    #[error("reading the profiles of BMC families")]
+    Profiles(#[from] ProfileError),
     /// The registry.
     #[error("opening the registry in {path}")]
     Registry {
@@ -248,12 +251,21 @@ impl Server {
             kept.maintenance,
             ShelfLimits::default(),
         )?);
+        let profiles = match &config.bmc_profiles {
+            Some(folder) => Profiles::with_folder(folder)?,
+            None => Profiles::builtin(),
+        };
         let site_keys = SiteKeys::new(kept.site.derive(LABEL_TOKENS));
         let registry = Arc::clone(&kept.registry);
         let own_hosts = own_hosts(&config, &api_url, api_address.port());
         let workflow = Workflow::start(Deps {
             store: kept.store,
-            bmcs: Arc::new(RedfishBmcs { allow_plain_http: config.allow_plain_http_bmcs, waits: pace.waits }),
+            bmcs: Arc::new(RedfishBmcs {
+                allow_plain_http: config.allow_plain_http_bmcs,
+                waits: pace.waits,
+                profiles: Arc::new(profiles),
+                walks: Arc::default(),
+            }),
             shelf: Arc::new(MediaShelf::new(Arc::clone(&shelf))),
             images: Arc::new(RegistryImages::new(Arc::clone(&registry), own_hosts)),
             fetch: Arc::new(HttpFetch::new(address_rules(&config)?)),

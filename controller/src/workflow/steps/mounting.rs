@@ -37,16 +37,15 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
 
     cx.saw(&job, &bmc.set_power(Power::Off).await?).await?;
     let mounted = insert(cx, &job, bmc.as_ref(), &boot.id, data.as_ref(), &urls, planned).await?;
-    cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
-
-    // Once more, all at once: some BMCs drop one medium while they take the next.
-    let slots = bmc.slots().await?;
-    for medium in &mounted {
-        if !slots.iter().any(|slot| slot.id.0 == medium.slot && slot.holds(&medium.url)) {
-            let text = format!("the BMC dropped the medium in slot {} while it took the others", medium.slot);
-            return Err(Fault { code: "bmc.not_observed", text, transient: true });
-        }
+    // Once more: some BMCs drop one medium while they take the next.
+    let held: Vec<(SlotId, String)> =
+        mounted.iter().map(|medium| (SlotId(medium.slot.clone()), medium.url.clone())).collect();
+    if let Some(slot) = bmc.missing(&held).await? {
+        let text = format!("the BMC dropped the medium in slot {} while it took the others", slot.0);
+        return Err(Fault { code: "bmc.not_observed", text, transient: true });
     }
+    // Last, since some drop the override while they take a medium.
+    cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
     cx.primed = true;
     Ok(Next::Go(Input::Mounted))
 }
