@@ -12,3 +12,4 @@ mod sessions;
 mod support;
 mod tls;
 mod trees;
+mod vendors;

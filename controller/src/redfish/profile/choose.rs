@@ -143,7 +143,7 @@ mod tests {
             (Some("Amiga"), None, None, None, None, "generic"),
             (Some("OpenBMC"), None, None, None, None, "openbmc"),
             (Some("NVIDIA"), None, None, Some("GB200 NVL"), None, "nvidia-gb200"),
-            (None, Some("Nvidia"), Some("BlueField"), None, None, "nvidia-bluefield"),
+            (Some("Nvidia"), None, Some("OpenBmc"), Some("BlueField-3 DPU"), None, "nvidia-bluefield"),
             (Some("FUJITSU"), None, None, None, None, "fujitsu-irmc"),
             (None, Some("Fsas Technologies Inc."), None, None, None, "fujitsu-irmc"),
             (Some("Huawei"), None, None, None, None, "huawei-ibmc"),
