@@ -74,8 +74,9 @@ impl Override {
         if self.enabled == "Disabled" && self.shown.is_none() {
             return !boot.is_armed();
         }
+        let enabled = boot.enabled.as_deref();
         boot.target == self.target
-            && boot.enabled.as_deref() == Some(self.shown.as_deref().unwrap_or(self.enabled))
+            && (enabled == Some(self.enabled) || (enabled.is_some() && enabled == self.shown.as_deref()))
             && boot.mode.as_deref().is_none_or(|mode| self.mode.is_none() || mode == "UEFI")
     }
 }
