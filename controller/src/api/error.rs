@@ -125,7 +125,8 @@ fn status(code: &str) -> StatusCode {
         | "report.busy"
         | "random.unavailable"
         | "registry.unavailable"
-        | "media.no_maintenance" => StatusCode::SERVICE_UNAVAILABLE,
+        | "media.no_maintenance"
+        | "bmc.circuit_open" => StatusCode::SERVICE_UNAVAILABLE,
         "bmc.timeout" => StatusCode::GATEWAY_TIMEOUT,
         code => match code.split_once('.') {
             Some((_, "unknown")) => StatusCode::NOT_FOUND,

@@ -257,7 +257,7 @@ pub async fn list(
     Ok(Json(json!({ "machines": machines, "next_cursor": page.next })))
 }
 
-/// One machine, with its active job.
+/// One machine, with its active job, and whether its BMC is asked at present.
 #[utoipa::path(
     get,
     path = "/machines/{serial}",
@@ -273,7 +273,9 @@ pub async fn show(
     let machine = found(&state, &serial).await?;
     let id = machine.id.clone();
     let job = store::on(state.workflow.store(), move |store| store.active_job(&id)).await?;
-    Ok(Json(view(&machine, job.as_ref().map(crate::model::JobId::as_str))))
+    let mut view = view(&machine, job.as_ref().map(crate::model::JobId::as_str));
+    view["bmc_circuit"] = json!(state.workflow.bmc_standing(&machine));
+    Ok(Json(view))
 }
 
 /// Removes a machine that no open job has.

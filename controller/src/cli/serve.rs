@@ -52,6 +52,15 @@ pub struct Options {
     /// Folder of more profiles of BMC families, one TOML file each (docs/bmc-support.md).
     #[arg(long)]
     bmc_profiles: Option<PathBuf>,
+    /// Requests in flight at all BMCs together; 256 without it.
+    #[arg(long, value_name = "NUMBER")]
+    bmc_calls: Option<u32>,
+    /// Requests in flight at the BMCs of one site; 128 without it.
+    #[arg(long, value_name = "NUMBER")]
+    bmc_calls_per_site: Option<u32>,
+    /// Label of machines that names their site; `site` without it. Machines without that label are one site.
+    #[arg(long, value_name = "LABEL")]
+    bmc_site_label: Option<String>,
     /// `text` or `json`.
     #[arg(long)]
     log_format: Option<String>,
@@ -75,6 +84,9 @@ impl Options {
             allow_loopback: self.allow_loopback.then_some(true),
             allow_plain_http_bmcs: self.allow_plain_http_bmcs.then_some(true),
             bmc_profiles: self.bmc_profiles,
+            bmc_calls: self.bmc_calls,
+            bmc_calls_per_site: self.bmc_calls_per_site,
+            bmc_site_label: self.bmc_site_label,
             log_format: self.log_format,
             log_filter: self.log_filter,
             ..Fragment::default()

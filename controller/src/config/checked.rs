@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use glob::Pattern;
 use url::{Host, Url};
 
+use super::bmc::{self, BmcTraffic};
 use super::fragment::Fragment;
 use super::quota;
 use super::retention::Retention;
@@ -77,6 +78,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Prefix>,
     /// What outgoing requests may reach besides ordinary addresses.
     pub allow_outgoing: Vec<Prefix>,
+    /// How much BMCs are asked.
+    pub bmc_traffic: BmcTraffic,
     /// Repositories of the registry that anybody may pull.
     pub registry_anonymous_pull: Vec<Pattern>,
     /// What the registry need not keep.
@@ -165,6 +168,8 @@ impl Config {
         let registry_immutable =
             rules.iter().zip(1..).filter_map(|(rule, number)| rule.check(number, &mut faults.0)).collect();
         let registry_quota = quota::check(merged.registry_quota.unwrap_or_default(), &mut faults.0);
+        let bmc_traffic =
+            bmc::check(merged.bmc_calls, merged.bmc_calls_per_site, merged.bmc_site_label, &mut faults.0);
         faults.into_result()?;
         Ok(Self {
             maintenance_iso: merged
@@ -185,6 +190,7 @@ impl Config {
             deadlines: Deadlines::default().settle("", &given, &std::collections::BTreeMap::new()),
             trusted_proxies,
             allow_outgoing,
+            bmc_traffic,
             registry_anonymous_pull,
             registry_retention,
             registry_immutable,

@@ -42,6 +42,12 @@ pub struct Fragment {
     pub allow_plain_http_bmcs: Option<bool>,
     /// Folder of more profiles of BMC families, one TOML file each. Default: the built-in ones alone.
     pub bmc_profiles: Option<PathBuf>,
+    /// Requests in flight at all BMCs together. Default 256.
+    pub bmc_calls: Option<u32>,
+    /// Requests in flight at the BMCs of one site. Default 128.
+    pub bmc_calls_per_site: Option<u32>,
+    /// Label of machines that names their site. Default `site`; machines without it are one site.
+    pub bmc_site_label: Option<String>,
     /// Seconds between heartbeats of a host. Default 15.
     pub heartbeat_seconds: Option<u32>,
     /// Deadline by phase (`staging`, `probing`, `mounting`, `booting`, `installing`, `cleaning`), such as `90m`.
@@ -143,16 +149,14 @@ impl Fragment {
                 expected: "true or false",
             })
         };
-        let heartbeat = match parsed("heartbeat_seconds", "a number of seconds")? {
-            None => None,
-            Some(value) => {
-                let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-                Some(number.ok_or_else(|| FileError::Variable {
-                    name: name("heartbeat_seconds"),
-                    value: value.to_string(),
-                    expected: "a number of seconds",
-                })?)
-            }
+        let number = |field: &str, expected: &'static str| -> Result<Option<u32>, FileError> {
+            let Some(value) = parsed(field, expected)? else { return Ok(None) };
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            number.map(Some).ok_or_else(|| FileError::Variable {
+                name: name(field),
+                value: value.to_string(),
+                expected,
+            })
         };
         Ok(Self {
             state_dir: text("state_dir").map(PathBuf::from),
@@ -166,7 +170,10 @@ impl Fragment {
             allow_loopback: flag("allow_loopback")?,
             allow_plain_http_bmcs: flag("allow_plain_http_bmcs")?,
             bmc_profiles: text("bmc_profiles").map(PathBuf::from),
-            heartbeat_seconds: heartbeat,
+            bmc_calls: number("bmc_calls", "a number of requests")?,
+            bmc_calls_per_site: number("bmc_calls_per_site", "a number of requests")?,
+            bmc_site_label: text("bmc_site_label"),
+            heartbeat_seconds: number("heartbeat_seconds", "a number of seconds")?,
             deadlines: None,
             trusted_proxies: list("trusted_proxies"),
             allow_outgoing: list("allow_outgoing"),
@@ -194,6 +201,9 @@ impl Fragment {
             allow_loopback: self.allow_loopback.or(lower.allow_loopback),
             allow_plain_http_bmcs: self.allow_plain_http_bmcs.or(lower.allow_plain_http_bmcs),
             bmc_profiles: self.bmc_profiles.or(lower.bmc_profiles),
+            bmc_calls: self.bmc_calls.or(lower.bmc_calls),
+            bmc_calls_per_site: self.bmc_calls_per_site.or(lower.bmc_calls_per_site),
+            bmc_site_label: self.bmc_site_label.or(lower.bmc_site_label),
             heartbeat_seconds: self.heartbeat_seconds.or(lower.heartbeat_seconds),
             deadlines: self.deadlines.or(lower.deadlines),
             trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),

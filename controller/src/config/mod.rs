@@ -5,12 +5,14 @@
 //! built-in values < slipway.toml < SLIPWAY_… < flags   ─▶ one Fragment ─▶ Config::check ─▶ Config
 //! ```
 
+mod bmc;
 mod checked;
 mod fragment;
 mod immutable;
 mod quota;
 mod retention;
 
+pub use bmc::BmcTraffic;
 pub use checked::{Config, ConfigError, LogFormat, Logging, Prefix};
 pub use fragment::{FileError, Fragment};
 pub use retention::Retention;

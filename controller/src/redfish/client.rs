@@ -21,6 +21,7 @@ use super::bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
 use super::boot::{self, Override};
 use super::discover::{self, MediaSlot, MediaSlots, System};
 use super::error::BmcError;
+use super::gate::{Entry, Gates, Limits, Rules};
 use super::http::Endpoint;
 use super::media;
 use super::oem::idrac_boot;
@@ -94,7 +95,7 @@ impl RedfishBmc {
         Self::connect_with(address, credentials, Waits::field())
     }
 
-    /// The same with other waits, for emulated BMCs.
+    /// The same with other waits, for emulated BMCs. Nobody else shares its BMC.
     ///
     /// # Errors
     /// As [`RedfishBmc::connect`].
@@ -103,7 +104,21 @@ impl RedfishBmc {
         credentials: Credentials,
         waits: Waits,
     ) -> Result<Self, BmcError> {
-        let endpoint = Arc::new(Endpoint::new(address, waits)?);
+        let gates = Gates::new(Limits { rules: Rules::paced(waits.retry), ..Limits::default() });
+        Self::connect_through(address, credentials, waits, Entry { gates: &gates, site: "", by_hand: false })
+    }
+
+    /// The same among others: they share what their BMCs bear, and know which one is in trouble.
+    ///
+    /// # Errors
+    /// As [`RedfishBmc::connect`].
+    pub fn connect_through(
+        address: &BmcAddress,
+        credentials: Credentials,
+        waits: Waits,
+        entry: Entry<'_>,
+    ) -> Result<Self, BmcError> {
+        let endpoint = Arc::new(Endpoint::new(address, waits, entry)?);
         Ok(Self {
             session: Session::new(endpoint, credentials),
             wanted: address.system.clone(),

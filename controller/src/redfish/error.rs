@@ -1,5 +1,7 @@
 //! Why a BMC did not do what was asked, in terms an operator can act on.
 
+use jiff::Timestamp;
+
 /// One failed attempt at a BMC.
 #[derive(Debug, thiserror::Error)]
 pub enum BmcError {
@@ -74,6 +76,22 @@ pub enum BmcError {
         /// What the operator can do.
         remedy: String,
     },
+    /// It failed so often in a row that nothing is sent to it for a while.
+    #[error(
+        "BMC {endpoint} is left alone since {since}: {failures} requests in a row failed, the last with {reason}; {}; check its power and network, or restart it", tried_again(.retry_at.as_ref())
+    )]
+    CircuitOpen {
+        /// scheme://host:port
+        endpoint: String,
+        /// Since when.
+        since: Timestamp,
+        /// Failures in a row.
+        failures: u32,
+        /// The last of them.
+        reason: String,
+        /// When it is tried again; none while somebody does.
+        retry_at: Option<Timestamp>,
+    },
     /// Its answer makes no sense.
     #[error("BMC {endpoint} answers {what} in a form that cannot be read")]
     Nonsense {
@@ -100,13 +118,17 @@ impl BmcError {
             Self::NotObserved { .. } => "bmc.not_observed",
             Self::Missing { .. } => "bmc.missing",
             Self::Nonsense { .. } => "bmc.nonsense",
+            Self::CircuitOpen { .. } => "bmc.circuit_open",
         }
     }
 
     /// Whether trying again later may help without anyone doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NotObserved { .. } | Self::Nonsense { .. } => true,
+            Self::Unreachable { .. }
+            | Self::NotObserved { .. }
+            | Self::Nonsense { .. }
+            | Self::CircuitOpen { .. } => true,
             Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 409,
             Self::Address { .. }
             | Self::Credentials { .. }
@@ -114,6 +136,23 @@ impl BmcError {
             | Self::Missing { .. } => false,
         }
     }
+}
+
+impl BmcError {
+    /// Before when it is of no use to ask again.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        match self {
+            Self::CircuitOpen { retry_at, .. } => *retry_at,
+            _ => None,
+        }
+    }
+}
+
+fn tried_again(at: Option<&Timestamp>) -> String {
+    at.map_or_else(
+        || "one request finds out now whether it is back".into(),
+        |at| format!("it is tried again at {at}"),
+    )
 }
 
 /// Whether an answer was awaited too long, rather than no connection made.
@@ -149,6 +188,13 @@ mod tests {
             BmcError::NotObserved { endpoint: endpoint(), what: what(), seen: "Off".to_owned(), seconds: 5 },
             BmcError::Missing { endpoint: endpoint(), what: what(), remedy: "buy one".to_owned() },
             BmcError::Nonsense { endpoint: endpoint(), what: what(), source: "not JSON".into() },
+            BmcError::CircuitOpen {
+                endpoint: endpoint(),
+                since: Timestamp::UNIX_EPOCH,
+                failures: 5,
+                reason: "HTTP 503".to_owned(),
+                retry_at: None,
+            },
         ];
         let mut codes: Vec<&str> = errors.iter().map(BmcError::code).collect();
         for code in &codes {

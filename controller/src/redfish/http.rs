@@ -1,12 +1,12 @@
 //! One BMC endpoint: sends one request, reads one answer.
 //!
 //! It holds the manners that keep weak BMCs alive and credentials at home: no proxies, no redirects, no
-//! compression, no kept connections, bounded answers, deadlines, one change and two reads in flight per BMC
-//! (shared by everybody in this process), and every link checked to lead back to this very endpoint.
+//! compression, no kept connections, bounded answers, deadlines, every request through the [`Door`] that bounds how much a
+//! BMC is asked and leaves one in trouble alone, and every link checked to lead back to this very endpoint.
 //! It knows no resources and no sessions; what an answer means is decided above.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -16,8 +16,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::address::{BmcAddress, TlsTrust};
+use super::classify::Refusal;
 use super::error::BmcError;
-use super::gate::Gate;
+use super::gate::{Door, Entry, Pass, Shut};
 use super::origin::{broken, origin_of, path_on, shown};
 use super::profile::{Stretch, Waits};
 use super::roots;
@@ -30,6 +31,8 @@ const ANSWER_LIMIT: usize = 4 << 20;
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(30);
 /// How often a change refused with 429 or 503 and a `Retry-After` is sent again.
 const CHANGE_RETRIES: u32 = 3;
+/// Longest reason kept for leaving a BMC alone.
+const REASON_LIMIT: usize = 160;
 /// Whole-request deadline as a multiple of the deadline between two pieces.
 const WHOLE_REQUEST: u32 = 2;
 
@@ -88,6 +91,13 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Status and message id. Not the message: some services quote the request they refuse.
+    fn in_short(&self) -> String {
+        let id = Refusal::read(self.status, &self.body).message_id;
+        let id = id.map_or_else(String::new, |id| format!(" ({id})"));
+        format!("HTTP {}{id}", self.status).chars().take(REASON_LIMIT).collect()
+    }
+
     /// The resource in it, when the body is a JSON object.
     pub fn resource(self) -> Option<Resource> {
         match self.body {
@@ -116,7 +126,7 @@ pub enum Oddity {
 pub struct Endpoint {
     origin: Url,
     client: reqwest::Client,
-    gate: Arc<Gate>,
+    door: Door,
     requests: AtomicU32,
     seen: Seen,
     pinned: bool,
@@ -128,7 +138,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Checks the address and prepares a client; sends nothing.
-    pub fn new(address: &BmcAddress, waits: Waits) -> Result<Self, BmcError> {
+    pub fn new(address: &BmcAddress, waits: Waits, entry: Entry<'_>) -> Result<Self, BmcError> {
         let origin = origin_of(&address.url)?;
         let refused = |reason: &str| BmcError::Address { url: shown(&origin), reason: reason.into() };
         if origin.scheme() == "http" && !address.plain_http_allowed {
@@ -176,9 +186,9 @@ impl Endpoint {
             }
         }
         let client = builder.build().map_err(|source| broken(&origin, source))?;
-        let gate = Gate::of(&origin);
+        let door = entry.gates.door(&origin, address.system.as_deref(), entry.site, entry.by_hand);
         let stretched = OnceLock::new();
-        Ok(Self { client, gate, requests: AtomicU32::new(0), seen, pinned, waits, stretched, origin })
+        Ok(Self { client, door, requests: AtomicU32::new(0), seen, pinned, waits, stretched, origin })
     }
 
     /// scheme://host:port, for people.
@@ -219,7 +229,11 @@ impl Endpoint {
     ) -> Result<Answer, BmcError> {
         let (mut breaks, mut tries) = (0, 0);
         loop {
-            let pause = match self.send_once(ask, login).await {
+            let sent = match self.door.enter(ask.verb == Verb::Get).await {
+                Ok(pass) => self.send_once(ask, login, pass).await,
+                Err(shut) => return Err(self.left_alone(shut)),
+            };
+            let pause = match sent {
                 Ok(answer) => {
                     let again = match ask.verb {
                         Verb::Get => answer.status == 429 || (answer.status >= 500 && answer.status != 501),
@@ -230,14 +244,14 @@ impl Endpoint {
                         return Ok(answer);
                     }
                     tries += 1;
-                    answer.retry_after.unwrap_or(self.waits().retry)
+                    answer.retry_after.unwrap_or_else(|| self.pause(tries))
                 }
                 Err(error @ BmcError::Unreachable { .. }) => {
                     if ask.verb != Verb::Get || breaks == self.waits().connect_retries {
                         return Err(error);
                     }
                     breaks += 1;
-                    self.waits().retry
+                    self.pause(breaks)
                 }
                 Err(error) => return Err(error),
             };
@@ -245,13 +259,41 @@ impl Endpoint {
         }
     }
 
-    async fn send_once(
+    /// Sends one request once, also to a BMC that is left alone: a goodbye.
+    pub async fn send_anyway(
         &self,
         ask: Ask<'_>,
         login: Option<&(HeaderName, HeaderValue)>,
     ) -> Result<Answer, BmcError> {
-        let lane = if ask.verb == Verb::Get { &self.gate.reads } else { &self.gate.changes };
-        let _permit = lane.acquire().await.map_err(|source| broken(&self.origin, source))?;
+        self.send_once(ask, login, self.door.enter_anyway().await).await
+    }
+
+    /// The pause before another try, `tries` having been made: longer each time, and no two alike.
+    pub fn pause(&self, tries: u32) -> Duration {
+        self.door.pause(self.waits().retry, tries)
+    }
+
+    async fn send_once(
+        &self,
+        ask: Ask<'_>,
+        login: Option<&(HeaderName, HeaderValue)>,
+        pass: Pass<'_>,
+    ) -> Result<Answer, BmcError> {
+        let sent = self.exchange(ask, login).await;
+        match &sent {
+            Err(BmcError::Unreachable { source, .. }) => pass.failed(in_short(source.as_ref())),
+            // 501 is what a sound BMC says to what it never learnt.
+            Ok(answer) if answer.status >= 500 && answer.status != 501 => pass.failed(answer.in_short()),
+            _ => pass.answered(),
+        }
+        sent
+    }
+
+    async fn exchange(
+        &self,
+        ask: Ask<'_>,
+        login: Option<&(HeaderName, HeaderValue)>,
+    ) -> Result<Answer, BmcError> {
         let url = self.origin.join(ask.path).map_err(|source| broken(&self.origin, source))?;
         let method = match ask.verb {
             Verb::Get => reqwest::Method::GET,
@@ -313,10 +355,24 @@ impl Endpoint {
         BmcError::Certificate { endpoint: self.shown(), found }
     }
 
+    fn left_alone(&self, shut: Shut) -> BmcError {
+        let Shut { since, failures, reason, retry_at } = shut;
+        BmcError::CircuitOpen { endpoint: self.shown(), since, failures, reason, retry_at }
+    }
+
     /// An answer that cannot be read.
     pub fn nonsense(&self, what: impl Into<String>, source: Oddity) -> BmcError {
         BmcError::Nonsense { endpoint: self.shown(), what: what.into(), source: source.into() }
     }
+}
+
+/// The deepest cause, which is what says most: `Connection refused (os error 111)`.
+fn in_short(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string().chars().take(REASON_LIMIT).collect()
 }
 
 fn manners() -> HeaderMap {

@@ -48,7 +48,7 @@ pub async fn insert(
             Ok(Verdict::Refused(refusal)) => refusal,
             // The request may have arrived although its answer did not.
             Err(error @ BmcError::Unreachable { .. }) => {
-                sleep(session.endpoint.waits().retry).await;
+                sleep(session.endpoint.pause(tries)).await;
                 let media = look(session, slot).await?;
                 if shows(&media, url) {
                     return Ok(media);
@@ -76,7 +76,7 @@ pub async fn insert(
         if !refusal.passes() {
             return fail(refusal);
         }
-        sleep(session.endpoint.waits().retry).await;
+        sleep(session.endpoint.pause(tries)).await;
         let media = look(session, slot).await?;
         if shows(&media, url) {
             return Ok(media);
@@ -113,7 +113,7 @@ pub async fn eject(session: &Session, slot: &MediaSlot, known: Option<Media>) ->
             Err(error) => return Err(error),
         }
         if media.inserted {
-            sleep(session.endpoint.waits().retry).await;
+            sleep(session.endpoint.pause(tries)).await;
         }
     }
     Ok(media)

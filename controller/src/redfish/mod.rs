@@ -5,7 +5,8 @@
 //!         ├▶ media, oem ──────┤─▶ change, task ─▶ session ─▶ http ─▶ the BMC
 //!         ├▶ boot ────────────┤                                └▶ origin, gate, tls
 //!         └▶ power ───────────┘
-//! pure: wire, view, classify, payload, profile (data: profiles/*.toml), origin, certificate
+//! pure: wire, view, classify, payload, profile (data: profiles/*.toml), origin, certificate,
+//! gate's breaker and backoff
 //! ```
 //! Every change is: ask, then look until it shows.
 
@@ -40,6 +41,7 @@ pub use bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
 pub use certificate::Certificate;
 pub use client::RedfishBmc;
 pub use error::BmcError;
+pub use gate::{CircuitState, Entry, Gates, Limits, Rules, Standing};
 pub use profile::{Known, Profile, ProfileError, Profiles, Waits};
 pub use tls::{fetch_fingerprint, look_at_certificate};
 pub use walk::Walks;

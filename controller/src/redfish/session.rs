@@ -30,6 +30,8 @@ use super::wire::Resource;
 const ROOT: &str = "/redfish/v1/";
 /// For giving a session back; nobody waits longer for it.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// How often that is tried.
+const GOODBYES: u32 = 4;
 /// Longest excerpt of an unreadable answer in an error.
 const EXCERPT: usize = 200;
 
@@ -265,14 +267,32 @@ fn forgets_us(answer: &Answer) -> bool {
 }
 
 async fn goodbye(endpoint: &Endpoint, login: &Login, location: &str) {
-    let ask = Ask::bare(Verb::Delete, location);
-    match tokio::time::timeout(GOODBYE, endpoint.send(ask, Some(login))).await {
+    match tokio::time::timeout(GOODBYE, say_goodbye(endpoint, login, location)).await {
         Ok(Ok(answer)) if answer.is_success() || answer.status == 401 || answer.status == 404 => {}
         Ok(Ok(answer)) => {
             tracing::warn!(bmc = %endpoint.shown(), status = answer.status, "the BMC kept our session");
         }
         Ok(Err(error)) => tracing::warn!(bmc = %endpoint.shown(), %error, "our session was not given back"),
         Err(_) => tracing::warn!(bmc = %endpoint.shown(), "our session was not given back in 10 s"),
+    }
+}
+
+/// Deleting a session twice does no harm, so it is said until it is heard. A BMC that is left alone hears it too: a
+/// session that stays there locks somebody out.
+async fn say_goodbye(endpoint: &Endpoint, login: &Login, location: &str) -> Result<Answer, BmcError> {
+    let mut tries = 0;
+    loop {
+        let said = endpoint.send_anyway(Ask::bare(Verb::Delete, location), Some(login)).await;
+        tries += 1;
+        let pause = match &said {
+            Ok(answer) if answer.status == 429 || answer.status >= 500 => answer.retry_after,
+            Err(BmcError::Unreachable { .. }) => None,
+            _ => return said,
+        };
+        if tries == GOODBYES {
+            return said;
+        }
+        tokio::time::sleep(pause.unwrap_or_else(|| endpoint.pause(tries))).await;
     }
 }
 

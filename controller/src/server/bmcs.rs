@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::{BmcTls, Machine, Secret};
-use crate::redfish::{Bmc, BmcAddress, Credentials, Password, Profiles, RedfishBmc, TlsTrust, Waits, Walks};
+use crate::redfish::{
+    Bmc, BmcAddress, Credentials, Entry, Gates, Password, Profiles, RedfishBmc, Standing, TlsTrust, Waits,
+    Walks,
+};
 use crate::workflow::{Bmcs, EdgeError};
 
 /// Reaches BMCs by Redfish.
@@ -17,19 +20,48 @@ pub struct RedfishBmcs {
     pub profiles: Arc<Profiles>,
     /// What was found on BMCs lately.
     pub walks: Arc<Walks>,
+    /// How much they are asked.
+    pub gates: Gates,
+    /// Label that names a machine's site.
+    pub site_label: String,
 }
 
-impl Bmcs for RedfishBmcs {
-    fn connect(&self, machine: &Machine, password: Secret<String>) -> Result<Arc<dyn Bmc>, EdgeError> {
+impl RedfishBmcs {
+    fn client(
+        &self,
+        machine: &Machine,
+        password: &Secret<String>,
+        by_hand: bool,
+    ) -> Result<Arc<dyn Bmc>, EdgeError> {
         let address = address(machine, self.allow_plain_http)?;
         let credentials = Credentials {
             user: machine.bmc.user.clone(),
             password: Password::new(password.expose().as_str()),
         };
-        let bmc = RedfishBmc::connect_with(&address, credentials, self.waits.clone()).map_err(|error| {
-            EdgeError { code: "bmc.address", message: with_causes(&error), transient: false }
-        })?;
+        let site = machine.labels.get(&self.site_label).map_or("", String::as_str);
+        let entry = Entry { gates: &self.gates, site, by_hand };
+        let bmc = RedfishBmc::connect_through(&address, credentials, self.waits.clone(), entry).map_err(
+            |error| EdgeError { code: "bmc.address", message: with_causes(&error), transient: false },
+        )?;
         Ok(Arc::new(bmc.with_profiles(Arc::clone(&self.profiles)).with_walks(Arc::clone(&self.walks))))
+    }
+}
+
+impl Bmcs for RedfishBmcs {
+    fn connect(&self, machine: &Machine, password: Secret<String>) -> Result<Arc<dyn Bmc>, EdgeError> {
+        self.client(machine, &password, false)
+    }
+
+    fn connect_by_hand(
+        &self,
+        machine: &Machine,
+        password: Secret<String>,
+    ) -> Result<Arc<dyn Bmc>, EdgeError> {
+        self.client(machine, &password, true)
+    }
+
+    fn standing(&self, machine: &Machine) -> Standing {
+        self.gates.standing(&machine.bmc.url)
     }
 }
 

@@ -46,7 +46,7 @@ use crate::config::Config;
 use crate::fetch::{AddressRules, HttpFetch};
 use crate::media::{self, LibraryError, MaintenanceMedium, ShelfLimits, TrustError};
 use crate::model::{ApiToken, Role, TokenId};
-use crate::redfish::{ProfileError, Profiles, Waits};
+use crate::redfish::{Gates, Limits, ProfileError, Profiles, Rules, Waits};
 use crate::registry::{self, Registry, error::RegistryError};
 use crate::site::{self, Site, SiteError};
 use crate::store::{self, SealError, Sealer, SqliteStore, Store, StoreError};
@@ -262,6 +262,11 @@ impl Server {
             store: kept.store,
             bmcs: Arc::new(RedfishBmcs {
                 allow_plain_http: config.allow_plain_http_bmcs,
+                gates: Gates::new(Limits {
+                    rules: Rules::paced(pace.waits.retry),
+                    ..config.bmc_traffic.limits
+                }),
+                site_label: config.bmc_traffic.site_label.clone(),
                 waits: pace.waits,
                 profiles: Arc::new(profiles),
                 walks: Arc::default(),

@@ -7,12 +7,26 @@ use jiff::Timestamp;
 use schema::recipe::ImageKind;
 
 use crate::model::{Inputs, Job, JobId, Machine, PinnedImage, ResolvedImage, Secret};
-use crate::redfish::Bmc;
+use crate::redfish::{Bmc, Standing};
 
 /// Reaches BMCs.
 pub trait Bmcs: Send + Sync + 'static {
     /// A client for this machine's BMC. No I/O yet; each client may hold one session until `close`.
     fn connect(&self, machine: &Machine, password: Secret<String>) -> Result<Arc<dyn Bmc>, EdgeError>;
+
+    /// The same for an operator, who may find out, before its time, whether a BMC that is left alone is back.
+    fn connect_by_hand(
+        &self,
+        machine: &Machine,
+        password: Secret<String>,
+    ) -> Result<Arc<dyn Bmc>, EdgeError> {
+        self.connect(machine, password)
+    }
+
+    /// Whether a machine's BMC is asked at present, or left alone.
+    fn standing(&self, _machine: &Machine) -> Standing {
+        Standing::quiet()
+    }
 }
 
 /// Knows operating system images.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Workflow;
+use super::drive::Fault;
 use super::error::HandsError;
 use crate::model::{Machine, NewEvent, Source};
-use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe};
+use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe, Standing};
 use crate::store;
 
 /// For one look, session included.
@@ -41,6 +42,17 @@ impl Workflow {
         Ok(evidence)
     }
 
+    /// Whether a machine's BMC is asked at present, or left alone.
+    pub fn bmc_standing(&self, machine: &Machine) -> Standing {
+        self.deps.bmcs.standing(machine)
+    }
+
+    async fn connect_by_hand(&self, machine: &Machine) -> Result<Arc<dyn Bmc>, Fault> {
+        let id = machine.id.clone();
+        let password = store::on(&self.deps.store, move |store| store.machine_password(&id)).await?;
+        Ok(self.deps.bmcs.connect_by_hand(machine, password.unwrap_or_default())?)
+    }
+
     async fn ask<T, F>(
         &self,
         machine: &Machine,
@@ -50,7 +62,7 @@ impl Workflow {
     where
         F: Future<Output = Result<T, BmcError>>,
     {
-        let bmc = self.connect(machine).await?;
+        let bmc = self.connect_by_hand(machine).await?;
         let answer = tokio::time::timeout(deadline, call(Arc::clone(&bmc))).await;
         let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await; // BMCs end idle sessions by themselves
         Ok(answer.map_err(|_| {

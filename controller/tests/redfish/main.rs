@@ -13,3 +13,4 @@ mod support;
 mod tls;
 mod trees;
 mod vendors;
+mod trouble;

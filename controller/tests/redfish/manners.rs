@@ -14,7 +14,7 @@ use axum::routing::{any, get, post};
 use controller::redfish::{Bmc, BmcError};
 use serde_json::{Value, json};
 
-use super::support::at;
+use super::support::{among, at, gates};
 
 async fn serve(router: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,7 +140,8 @@ async fn a_bmc_is_never_asked_more_than_two_things_at_once_whoever_asks() {
         }
     });
     let address = serve(service(json!({"PowerState": "On"})).layer(layer)).await;
-    let clients: Vec<_> = (0..6).map(|_| at(&format!("http://{address}"))).collect();
+    let gates = gates();
+    let clients: Vec<_> = (0..6).map(|_| among(&gates, &format!("http://{address}"), false)).collect();
     // Log in one after another: a login is a change, and would be counted beside two reads.
     for client in &clients {
         client.power().await.unwrap();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use controller::redfish::{BmcAddress, Credentials, Fingerprint, Password, RedfishBmc, TlsTrust, Waits};
+use controller::redfish::{
+    BmcAddress, Credentials, Entry, Fingerprint, Gates, Limits, Password, RedfishBmc, Rules, TlsTrust, Waits,
+};
 use mock_redfish::{BootSource, Machine, MachineConfig, Rack, RackConfig};
 
 /// A boot medium nobody needs to serve.
@@ -46,6 +48,18 @@ pub fn client(machine: &Machine) -> RedfishBmc {
 /// A client that waits briefly, for any URL.
 pub fn at(url: &str) -> RedfishBmc {
     RedfishBmc::connect_with(&plain(url), admin(), Waits::fast()).unwrap()
+}
+
+/// What bounds the traffic of clients that know of each other; pauses are a hundredth of those in the field.
+pub fn gates() -> Gates {
+    let rules = Rules { first: Duration::from_millis(300), most: Duration::from_secs(6), ..Rules::field() };
+    Gates::new(Limits { rules, ..Limits::default() })
+}
+
+/// A client among others, a job's or an operator's.
+pub fn among(gates: &Gates, url: &str, by_hand: bool) -> RedfishBmc {
+    let entry = Entry { gates, site: "", by_hand };
+    RedfishBmc::connect_through(&plain(url), admin(), Waits::fast(), entry).unwrap()
 }
 
 /// A client that soon gives up watching.

@@ -110,6 +110,35 @@ pub struct Lifecycle {
     reason: Option<String>,
 }
 
+/// Whether a BMC is asked at present. One that fails 5 requests in a row is left alone for 30 seconds, then for twice as
+/// long each time a single request finds it unchanged, up to 10 minutes.
+#[derive(ToSchema)]
+pub struct BmcCircuit {
+    #[schema(inline)]
+    state: CircuitState,
+    /// Failures in a row: no connection, a broken one, or a 5xx.
+    failures: u32,
+    /// The last of them.
+    reason: Option<String>,
+    /// Since when it is left alone.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// When it is tried again.
+    #[schema(format = DateTime)]
+    retry_at: Option<String>,
+    /// Requests at it now.
+    calls_in_flight: u32,
+}
+
+/// Closed: it is asked. Half open: one request finds out whether it is back. Open: it is left alone.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CircuitState {
+    Closed,
+    HalfOpen,
+    Open,
+}
+
 /// A server and its BMC.
 #[derive(ToSchema)]
 pub struct Machine {
@@ -132,6 +161,8 @@ pub struct Machine {
     updated_at: String,
     /// Grows with every change.
     version: u64,
+    /// Whether its BMC is asked at present; only where one machine is shown.
+    bmc_circuit: Option<BmcCircuit>,
     /// The job that has it; only where one machine is shown.
     #[schema(format = "uuid")]
     active_job: Option<String>,

@@ -193,6 +193,23 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// `closed`; or since when, why, and until when the BMC is left alone.
+fn circuit(circuit: &Value) -> String {
+    let mut shown = text(&circuit["state"]).replace('_', " ");
+    let mut add = |words: &str, value: &Value| {
+        if !value.is_null() {
+            let _ = write!(shown, "{words}{}", text(value)); // a String takes everything
+        }
+    };
+    add(" since ", &circuit["since"]);
+    if circuit["failures"].as_u64().is_some_and(|failures| failures > 0) {
+        add(", failures in a row: ", &circuit["failures"]);
+    }
+    add(", the last: ", &circuit["reason"]);
+    add(", tried again at ", &circuit["retry_at"]);
+    shown
+}
+
 fn shown(machine: &Value) -> String {
     let state = match &machine["lifecycle"]["reason"] {
         Value::String(reason) => format!("{}: {reason}", text(&machine["lifecycle"]["state"])),
@@ -212,6 +229,7 @@ fn shown(machine: &Value) -> String {
         ("bmc", text(&machine["bmc"]["url"])),
         ("bmc user", text(&machine["bmc"]["user"])),
         ("bmc trust", tls),
+        ("bmc circuit", circuit(&machine["bmc_circuit"])),
         ("labels", text(&machine["labels"])),
         ("deadlines", text(&machine["deadlines"])),
         ("host network", text(&machine["host_network"])),
@@ -243,4 +261,31 @@ fn probed(probe: &Value) -> String {
         ("boot targets", text(&probe["boot_targets"])),
         ("remarks", text(&probe["notes"])),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bmc_that_is_left_alone_is_shown_with_why_and_until_when() {
+        let open = json!({
+            "state": "open", "failures": 5, "reason": "HTTP 503", "calls_in_flight": 0,
+            "since": "2026-01-01T00:00:00Z", "retry_at": "2026-01-01T00:00:30Z",
+        });
+        for (circuit, wanted) in [
+            (json!({ "state": "closed", "failures": 0, "calls_in_flight": 0 }), "closed"),
+            (
+                json!({ "state": "closed", "failures": 2, "reason": "Connection refused (os error 111)" }),
+                "closed, failures in a row: 2, the last: Connection refused (os error 111)",
+            ),
+            (
+                open,
+                "open since 2026-01-01T00:00:00Z, failures in a row: 5, the last: HTTP 503, tried again at 2026-01-01T00:00:30Z",
+            ),
+            (Value::Null, ""),
+        ] {
+            assert_eq!(super::circuit(&circuit), wanted);
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     }
     if let Some(slot) = bmc.slots().await?.iter().find(|slot| is_ours(slot, &job.media)) {
         let text = format!("slot {} still shows this job's medium after it was ejected", slot.id.0);
-        return Err(Fault { code: "bmc.not_observed", text, transient: true });
+        return Err(Fault::new("bmc.not_observed", text, true));
     }
     cx.saw(&job, &bmc.clear_boot().await?).await?;
     if ends_on(&job) {

@@ -15,7 +15,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     let bmc = cx.bmc().await?;
     let Some(boot) = probe.slots.iter().find(|slot| slot.boots).cloned() else {
         let text = "the BMC has no slot to boot from any more".to_owned();
-        return Err(Fault { code: "bmc.no_boot_slot", text, transient: false });
+        return Err(Fault::new("bmc.no_boot_slot", text, false));
     };
     let data = probe.slots.iter().find(|slot| slot.id != boot.id).cloned();
 
@@ -42,7 +42,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         mounted.iter().map(|medium| (SlotId(medium.slot.clone()), medium.url.clone())).collect();
     if let Some(slot) = bmc.missing(&held).await? {
         let text = format!("the BMC dropped the medium in slot {} while it took the others", slot.0);
-        return Err(Fault { code: "bmc.not_observed", text, transient: true });
+        return Err(Fault::new("bmc.not_observed", text, true));
     }
     // Last, since some drop the override while they take a medium.
     cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;

@@ -58,6 +58,44 @@ async fn a_bmc_that_comes_back_in_time_costs_nothing_but_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bmc_in_trouble_is_left_alone_and_everybody_can_see_why() {
+    let site = site().await;
+    let machine = format!("/api/v1/machines/{}", site.serial(0));
+    let circuit = async || site.api().get(&machine).await.unwrap().body["bmc_circuit"].clone();
+    assert_eq!(circuit().await, json!({ "state": "closed", "failures": 0, "calls_in_flight": 0 }));
+    site.machine(0).inject(Injection::always(Fault::message(503, "ServiceTemporarilyUnavailable")));
+    let waits =
+        |job: &Value| job["wait"]["reason"].as_str().is_some_and(|why| why.contains("[bmc.circuit_open]"));
+    let job = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
+    let seen = site.api().wait(&job, "waiting for the BMC", waits).await.unwrap();
+    let why = seen["wait"]["reason"].as_str().unwrap();
+    assert!(why.contains("HTTP 503") && why.contains("since") && why.contains("restart it"), "{why}");
+    let shown = circuit().await;
+    assert!(shown["state"] == "open" || shown["state"] == "half_open", "{shown:#}");
+    assert!(shown["failures"].as_u64().unwrap() >= 5 && shown["since"].is_string(), "{shown:#}");
+    let metrics = site.api().get("/metrics").await.unwrap().text;
+    let counted = format!("slipway_bmc_circuit_opened_total{{bmc=\"{}\"}}", site.machine(0).base_url());
+    for wanted in
+        [counted.as_str(), "slipway_bmc_calls_in_flight", "slipway_bmc_calls_total{outcome=\"failed\"}"]
+    {
+        assert!(metrics.contains(wanted), "{wanted}: {metrics}");
+    }
+    // Cancelling does not wait for the BMC; tidying up does.
+    let began = std::time::Instant::now();
+    site.api().cancel(&job).await.unwrap();
+    let cancelled = |job: &Value| job["status"] == "cancelled";
+    site.api().wait(&job, "cancelled", cancelled).await.unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    site.machine(0).clear_faults();
+    // An operator need not wait for the next try.
+    assert_eq!(site.api().post(&format!("{machine}/probe"), json!({})).await.unwrap().status, 200);
+    site.api().wait_complete(&job).await.unwrap();
+    assert_eq!(circuit().await, json!({ "state": "closed", "failures": 0, "calls_in_flight": 0 }));
+    assert_tidy(&site, 0);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_ends_the_job_at_once_and_is_not_shown() {
     let site = site().await;
     let wrong = "wr0ng-but-Secret-all-the-same";
