@@ -190,19 +190,19 @@ async fn a_call_that_is_dropped_while_it_waits_gives_everything_back() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Wait::RetryPause => {
-                let _ = machine.inject(Injection::always(Fault::status(500)).on("POST", CD));
+                machine.inject(Injection::always(Fault::status(500)).on("POST", CD));
             }
             Wait::RetryAfter => {
-                let _ = machine.inject(Injection::always(busy(30)).on("POST", CD));
+                machine.inject(Injection::always(busy(30)).on("POST", CD));
             }
             Wait::TaskPoll => {
-                let _ = machine.inject(Injection::always(busy(30)).on("GET", "/redfish/v1/TaskService"));
+                machine.inject(Injection::always(busy(30)).on("GET", "/redfish/v1/TaskService"));
             }
             Wait::SlotWatch => {
-                let _ = machine.inject(Injection::times(1, Fault::PhantomInsert));
+                machine.inject(Injection::times(1, Fault::PhantomInsert));
             }
             Wait::Answer => {
-                let _ = machine.inject(Injection::always(minute.clone()).on("POST", CD));
+                machine.inject(Injection::always(minute.clone()).on("POST", CD));
             }
             Wait::HalfOpen => {
                 machine.inject(Injection::always(Fault::status(500)).on("GET", SYSTEM));
