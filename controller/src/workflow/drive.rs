@@ -263,7 +263,7 @@ fn spread(pause: Duration, id: &JobId, retries: u32) -> Duration {
     let mut hasher = std::hash::DefaultHasher::new();
     (id.as_str(), retries).hash(&mut hasher);
     let share = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
-    pause - (pause / 4000) * share
+    pause.saturating_sub((pause / 4000) * share)
 }
 
 /// Waits, saying why. The bell ends it early.

@@ -206,14 +206,15 @@ mod tests {
     async fn a_site_takes_its_share_and_leaves_the_rest_to_others() {
         let gates = gates(3, 2);
         let door = |n: u8, site: &str| gates.door(&url(&format!("https://10.0.0.{n}")), None, site, false);
-        let (a, b, c, d, e) = (door(1, "x"), door(2, "x"), door(3, "x"), door(4, "y"), door(5, "z"));
-        let held = a.enter(true).await.unwrap();
-        let _more = b.enter(true).await.unwrap();
-        assert!(waits(&c, true), "the site's share is used up");
-        let _other = d.enter(true).await.unwrap();
-        assert!(waits(&e, true), "everything is used up");
+        let x = [door(1, "x"), door(2, "x"), door(3, "x")];
+        let others = [door(4, "y"), door(5, "z")];
+        let held = x[0].enter(true).await.unwrap();
+        let _more = x[1].enter(true).await.unwrap();
+        assert!(waits(&x[2], true), "the site's share is used up");
+        let _other = others[0].enter(true).await.unwrap();
+        assert!(waits(&others[1], true), "everything is used up");
         drop(held);
-        assert!(!waits(&c, true) && !waits(&e, true));
+        assert!(!waits(&x[2], true) && !waits(&others[1], true));
     }
 
     #[tokio::test]
