@@ -104,7 +104,8 @@ impl RedfishBmc {
         credentials: Credentials,
         waits: Waits,
     ) -> Result<Self, BmcError> {
-        let gates = Gates::new(Limits { rules: Rules::paced(waits.retry), ..Limits::default() });
+        let gates =
+            Gates::new(Limits { rules: Rules::paced(waits.retry), ..Limits::default() }, Timestamp::now);
         Self::connect_through(address, credentials, waits, Entry { gates: &gates, site: "", by_hand: false })
     }
 

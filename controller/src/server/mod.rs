@@ -262,10 +262,10 @@ impl Server {
             store: kept.store,
             bmcs: Arc::new(RedfishBmcs {
                 allow_plain_http: config.allow_plain_http_bmcs,
-                gates: Gates::new(Limits {
-                    rules: Rules::paced(pace.waits.retry),
-                    ..config.bmc_traffic.limits
-                }),
+                gates: Gates::new(
+                    Limits { rules: Rules::paced(pace.waits.retry), ..config.bmc_traffic.limits },
+                    Timestamp::now,
+                ),
                 site_label: config.bmc_traffic.site_label.clone(),
                 waits: pace.waits,
                 profiles: Arc::new(profiles),

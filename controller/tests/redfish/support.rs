@@ -53,7 +53,7 @@ pub fn at(url: &str) -> RedfishBmc {
 /// What bounds the traffic of clients that know of each other; pauses are a hundredth of those in the field.
 pub fn gates() -> Gates {
     let rules = Rules { first: Duration::from_millis(300), most: Duration::from_secs(6), ..Rules::field() };
-    Gates::new(Limits { rules, ..Limits::default() })
+    Gates::new(Limits { rules, ..Limits::default() }, jiff::Timestamp::now)
 }
 
 /// A client among others, a job's or an operator's.

@@ -24,11 +24,13 @@ pub struct Gate {
     breaker: Mutex<Breaker>,
     in_flight: AtomicU32,
     touched: Mutex<Instant>,
+    /// What people's clocks say; nothing is decided by it.
+    clock: fn() -> Timestamp,
 }
 
 impl Gate {
     /// Of the BMC at `endpoint`.
-    pub fn new(endpoint: String, rules: Rules) -> Self {
+    pub fn new(endpoint: String, rules: Rules, clock: fn() -> Timestamp) -> Self {
         count::circuit(&endpoint, 0);
         Self {
             endpoint,
@@ -36,6 +38,7 @@ impl Gate {
             breaker: Mutex::new(Breaker::new(rules)),
             in_flight: AtomicU32::new(0),
             touched: Mutex::new(Instant::now()),
+            clock,
         }
     }
 
@@ -95,7 +98,7 @@ impl Gate {
 
     fn shut(&self, trouble: &Trouble, position: &Position) -> Shut {
         count::refused(&self.endpoint);
-        let (now, clock) = (Instant::now(), Timestamp::now());
+        let (now, clock) = (Instant::now(), (self.clock)());
         Shut {
             since: moment(trouble.since, now, clock),
             failures: trouble.failures,
@@ -109,7 +112,7 @@ impl Gate {
 
     /// How it stands, for people.
     pub fn standing(&self) -> Standing {
-        let (now, clock) = (Instant::now(), Timestamp::now());
+        let (now, clock) = (Instant::now(), (self.clock)());
         let text = |reason: &String| Some(reason.clone()).filter(|reason| !reason.is_empty());
         let breaker = self.breaker();
         let calls_in_flight = self.in_flight.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
@@ -56,6 +57,7 @@ pub struct Gates(Arc<Inner>);
 
 struct Inner {
     limits: Limits,
+    clock: fn() -> Timestamp,
     all: Arc<Semaphore>,
     known: Mutex<Known>,
 }
@@ -70,12 +72,12 @@ struct Known {
 }
 
 impl Gates {
-    /// For a controller of its own.
-    pub fn new(limits: Limits) -> Self {
+    /// For a controller of its own. The clock is for what people read.
+    pub fn new(limits: Limits, clock: fn() -> Timestamp) -> Self {
         count::describe();
         let all = Arc::new(Semaphore::new(limits.all.clamp(1, Semaphore::MAX_PERMITS)));
         let known = Mutex::new(Known { sweep_at: SWEEP_FROM, ..Known::default() });
-        Self(Arc::new(Inner { limits, all, known }))
+        Self(Arc::new(Inner { limits, clock, all, known }))
     }
 
     /// The way of one client to the BMC at `origin`.
@@ -87,7 +89,8 @@ impl Gates {
         }
         let rules = self.0.limits.rules;
         let gate = known.gates.entry(endpoint.clone());
-        let gate = Arc::clone(gate.or_insert_with(|| Arc::new(Gate::new(endpoint.clone(), rules))));
+        let gate =
+            Arc::clone(gate.or_insert_with(|| Arc::new(Gate::new(endpoint.clone(), rules, self.0.clock))));
         gate.touch();
         let changes = shared(&mut known.changes, (endpoint, system_key(system)), CHANGES);
         let site = shared(&mut known.sites, site.to_owned(), self.0.limits.per_site);
@@ -156,7 +159,7 @@ mod tests {
 
     fn gates(all: usize, per_site: usize) -> Gates {
         let rules = Rules { first: FIRST, most: 20 * FIRST, ..Rules::field() };
-        Gates::new(Limits { all, per_site, rules })
+        Gates::new(Limits { all, per_site, rules }, Timestamp::now)
     }
 
     async fn fail(door: &Door, times: u32) {
