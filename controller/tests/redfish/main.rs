@@ -12,5 +12,5 @@ mod sessions;
 mod support;
 mod tls;
 mod trees;
-mod vendors;
 mod trouble;
+mod vendors;
