@@ -1,4 +1,4 @@
-//! DMTF's Redfish validators: Python programs, in an environment of their own below `target/`, at pinned versions.
+//! DMTF's Redfish validators and OpenStack's BMC emulator: Python programs, in an environment of their own below `target/`, at pinned versions.
 
 use std::fs;
 use std::path::PathBuf;

@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<()> {
                 "--locked",
                 "--workspace",
                 "--features",
-                "e2e/machine",
+                "e2e/machine,e2e/sushy",
                 "--all-targets",
                 "--quiet",
                 "--",
@@ -44,13 +44,13 @@ pub fn run(options: &Options) -> Result<()> {
             .loud()
     })?;
     stages.run("tests", || Run::new("cargo").args(["test", "--locked", "--workspace", "--quiet"]).loud())?;
-    let redfish_tools = stages.run("Redfish validators", redfish_tools::ensure)?;
+    let redfish_tools = stages.run("Redfish programs", redfish_tools::ensure)?;
     stages.run("Redfish conformance", || {
         // The whole workspace, so that the features of what it shares, and so its builds, stay those of "tests".
         Run::new("cargo")
             .args(["test", "--locked", "--quiet", "--workspace"])
-            .args(["--features", "redfish-models/models,redfish-models/validators"])
-            .args(["--test", "models", "--test", "validators"])
+            .args(["--features", "redfish-models/models,redfish-models/validators,e2e/sushy"])
+            .args(["--test", "models", "--test", "validators", "--test", "sushy"])
             .env("SLIPWAY_REDFISH_TOOLS", &redfish_tools)
             .loud()
     })?;

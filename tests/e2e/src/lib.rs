@@ -4,3 +4,4 @@
 //! takes a real machine an hour. The whole-machine tests beside it boot real firmware.
 
 pub mod sim;
+pub mod sushy;
