@@ -58,11 +58,11 @@ impl Emulator {
         // The file is Python; texts and numbers look the same in both.
         let text = format!(
             "SUSHY_EMULATOR_LISTEN_IP = {:?}\nSUSHY_EMULATOR_LISTEN_PORT = {}\nSUSHY_EMULATOR_FAKE_DRIVER = True\n\
-             SUSHY_EMULATOR_STATE_DIR = {:?}\nSUSHY_EMULATOR_AUTH_FILE = {:?}\nSUSHY_EMULATOR_FAKE_SYSTEMS = {}\n",
+             SUSHY_EMULATOR_STATE_DIR = {}\nSUSHY_EMULATOR_AUTH_FILE = {}\nSUSHY_EMULATOR_FAKE_SYSTEMS = {}\n",
             address.ip().to_string(),
             address.port(),
-            folder.join("state"),
-            login,
+            json!(folder.join("state")),
+            json!(login),
             Value::from(described),
         );
         fs::write(&config, text)?;
