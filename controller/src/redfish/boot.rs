@@ -29,6 +29,8 @@ pub struct Override {
     mode: Option<&'static str>,
     /// What this family shows of `enabled` once it is set, where that is something else.
     shown: Option<String>,
+    /// Whether the BMC can be told, and has to show, the UEFI mode.
+    uefi: bool,
 }
 
 impl Override {
@@ -40,20 +42,23 @@ impl Override {
         let target = preferred.into_iter().find(allowed)?.to_owned();
         let knows_uefi = boot.modes.is_empty() || boot.modes.iter().any(|mode| mode == "UEFI");
         let differs = boot.mode.as_deref().is_some_and(|mode| mode != "UEFI");
-        let sends = boot.mode.is_some() && knows_uefi && !profile.boot.no_mode;
-        let mode = (sends && (differs || profile.boot.full)).then_some("UEFI");
+        let uefi = boot.mode.is_some() && knows_uefi && !profile.boot.no_mode;
+        let mode = (uefi && (differs || profile.boot.full)).then_some("UEFI");
         let shown = profile.boot.shown_enabled.clone();
-        Some(Self { target: Some(target), enabled: "Once", mode, shown })
+        Some(Self { target: Some(target), enabled: "Once", mode, shown, uefi })
     }
 
-    /// No override.
-    pub fn none(targets: &[String], profile: &Profile) -> Self {
+    /// No override. Families that ignore partial settings get the whole triple here, too.
+    pub fn none(boot: &Boot, targets: &[String], profile: &Profile) -> Self {
         if let Some(rest) = &profile.boot.rest_target {
             let shown = profile.boot.shown_enabled.clone();
-            return Self { target: Some(rest.clone()), enabled: "Disabled", mode: None, shown };
+            return Self { target: Some(rest.clone()), enabled: "Disabled", mode: None, shown, uefi: false };
         }
-        let target = targets.iter().any(|target| target == "None").then(|| "None".to_owned());
-        Self { target, enabled: "Disabled", mode: None, shown: None }
+        let full = profile.boot.full;
+        let known = targets.iter().any(|target| target == "None") || (full && targets.is_empty());
+        let target = known.then(|| "None".to_owned());
+        let mode = (full && !profile.boot.no_mode && boot.mode.is_some()).then_some("UEFI");
+        Self { target, enabled: "Disabled", mode, shown: None, uefi: false }
     }
 
     /// The attributes to send: to the settings object those it has, to the system the rest.
@@ -77,7 +82,12 @@ impl Override {
         let enabled = boot.enabled.as_deref();
         boot.target == self.target
             && (enabled == Some(self.enabled) || (enabled.is_some() && enabled == self.shown.as_deref()))
-            && boot.mode.as_deref().is_none_or(|mode| self.mode.is_none() || mode == "UEFI")
+            && self.mode_is_right(boot)
+    }
+
+    /// Some firmware makes the mode `Legacy` by itself when the rest is changed.
+    fn mode_is_right(&self, boot: &Boot) -> bool {
+        !self.uefi || boot.mode.as_deref().is_none_or(|mode| mode == "UEFI")
     }
 }
 
@@ -90,16 +100,10 @@ pub async fn set(
     wanted: &Override,
 ) -> Result<(Boot, Resource), BmcError> {
     let what = format!("the boot override {} on {}", wanted.target.as_deref().unwrap_or("off"), system.path);
-    let settings_boot = settings.map(|settings| Boot::read(settings.node()));
-    let (there, here) = wanted.split(settings_boot.as_ref());
-    if let (Some(path), Some(settings), false) = (&system.settings, settings, there.is_empty()) {
-        send(session, path, there, settings, &what).await?;
-    }
-    if !here.is_empty() {
-        send(session, &system.path, here, &known, &what).await?;
-    }
+    send_all(session, system, &known, settings, wanted, &what).await?;
     let waits = session.endpoint.waits();
     let began = Instant::now();
+    let mut mode_mended = false;
     loop {
         let now = session.get(&system.path).await?;
         let boot = Boot::read(now.node());
@@ -108,12 +112,21 @@ pub async fn set(
         }
         // Where the settings object takes it, the system may show the old value until the reset.
         let mut seen = boot.shown();
-        if let Some(settings) = read_settings(session, system).await? {
+        let mut flipped = !wanted.mode_is_right(&boot);
+        let settings = read_settings(session, system).await?;
+        if let Some(settings) = &settings {
             let pending = Boot::read(settings.node());
             if pending.enabled.is_some() && wanted.is_shown_by(&pending) {
                 return Ok((pending, now));
             }
+            flipped |= !wanted.mode_is_right(&pending);
             seen = format!("{seen}, pending {}", pending.shown());
+        }
+        if flipped && !mode_mended {
+            mode_mended = true;
+            let whole = Override { mode: Some("UEFI"), ..wanted.clone() };
+            send_all(session, system, &now, settings.as_ref(), &whole, &what).await?;
+            continue;
         }
         if began.elapsed() >= waits.boot_total {
             return Err(not_observed(session, &what, seen, waits.boot_total));
@@ -122,11 +135,34 @@ pub async fn set(
     }
 }
 
+/// Sends the attributes to where they belong.
+async fn send_all(
+    session: &Session,
+    system: &System,
+    known: &Resource,
+    settings: Option<&Resource>,
+    wanted: &Override,
+    what: &str,
+) -> Result<(), BmcError> {
+    let settings_boot = settings.map(|settings| Boot::read(settings.node()));
+    let (there, here) = wanted.split(settings_boot.as_ref());
+    if let (Some(path), Some(settings), false) = (&system.settings, settings, there.is_empty()) {
+        send(session, path, there, settings, what).await?;
+    }
+    if !here.is_empty() {
+        send(session, &system.path, here, known, what).await?;
+    }
+    Ok(())
+}
+
 /// Reads the resource that holds settings until the next reset, where there is one.
 pub async fn read_settings(session: &Session, system: &System) -> Result<Option<Resource>, BmcError> {
-    match &system.settings {
-        Some(path) => session.find(path).await,
-        None => Ok(None),
+    let Some(path) = &system.settings else { return Ok(None) };
+    match session.get(path).await {
+        Ok(settings) => Ok(Some(settings)),
+        // Named and not there, not even at a second look: then the system itself takes the settings.
+        Err(BmcError::Refused { status: 404 | 405 | 410, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -206,7 +242,13 @@ mod tests {
 
     #[test]
     fn attributes_go_to_the_settings_object_only_where_it_has_them() {
-        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI"), shown: None };
+        let plan = Override {
+            target: Some("Cd".into()),
+            enabled: "Once",
+            mode: Some("UEFI"),
+            shown: None,
+            uefi: true,
+        };
         let partial = boot(&json!({"Boot": {"BootSourceOverrideTarget": null, "BootOrder": []}}));
         let (there, here) = plan.split(Some(&partial));
         assert_eq!(Value::from(there), json!({"BootSourceOverrideTarget": "Cd"}));
@@ -242,7 +284,13 @@ mod tests {
 
     #[test]
     fn a_mode_that_flipped_to_legacy_is_not_what_was_asked() {
-        let plan = Override { target: Some("Cd".into()), enabled: "Once", mode: Some("UEFI"), shown: None };
+        let plan = Override {
+            target: Some("Cd".into()),
+            enabled: "Once",
+            mode: Some("UEFI"),
+            shown: None,
+            uefi: true,
+        };
         let state = |mode: &str| {
             boot(&json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd",
                 "BootSourceOverrideMode": mode}}))

@@ -36,7 +36,8 @@ pub async fn patch(
             let refusal = Refusal::read(answer.status, &answer.body);
             if matches!(refusal.kind, Kind::Stale | Kind::EtagWanted) {
                 let current = session.get(path).await?.etag;
-                if let Some(next) = next_tag(&tried, current.as_deref()) {
+                // Every form was tried: the tag that is current by now once more.
+                if let Some(next) = next_tag(&tried, current.as_deref()).or(current) {
                     tag = next;
                     continue;
                 }

@@ -471,9 +471,11 @@ impl Bmc for RedfishBmc {
             return Ok(self.evidence(before, format!("the BMC shows {seen}")));
         }
         let remembered = self.memory().system.take();
-        let resource = match remembered {
-            Some((_, resource)) => resource,
-            None => self.session.get(&system.path).await?,
+        // What was seen armed before may have reverted: only a look now tells.
+        let remembered = remembered.filter(|(_, resource)| !Boot::read(resource.node()).is_armed());
+        let (when, resource) = match remembered {
+            Some(seen) => seen,
+            None => (Instant::now(), self.session.get(&system.path).await?),
         };
         let settings = boot::read_settings(&self.session, system).await?;
         let boot = Boot::read(resource.node());
@@ -481,6 +483,13 @@ impl Bmc for RedfishBmc {
         let Some(wanted) = Override::once_from_cd(&boot, &targets, profile) else {
             return Err(boot::no_cd(&self.session, &targets));
         };
+        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
+        let waiting = pending.filter(|pending| pending.enabled.is_some());
+        if let Some(seen) = [Some(boot), waiting].into_iter().flatten().find(|boot| wanted.is_shown_by(boot))
+        {
+            self.memory().system = Some((when, resource));
+            return Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())));
+        }
         let (seen, now) = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
         self.remember_system(now);
         Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())))
@@ -498,7 +507,7 @@ impl Bmc for RedfishBmc {
         let settings = boot::read_settings(&self.session, system).await?;
         let boot = Boot::read(resource.node());
         let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
-        let wanted = Override::none(&boot::targets(&boot, settings.as_ref()), profile);
+        let wanted = Override::none(&boot, &boot::targets(&boot, settings.as_ref()), profile);
         let mut seen = boot.clone();
         if !wanted.is_shown_by(&boot) || pending.is_some_and(|pending| pending.is_armed()) {
             let set = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;

@@ -129,7 +129,11 @@ impl BmcError {
             | Self::NotObserved { .. }
             | Self::Nonsense { .. }
             | Self::CircuitOpen { .. } => true,
-            Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 409,
+            Self::Refused { status, message_id, .. } => {
+                *status >= 500
+                    || matches!(status, 409 | 412 | 429)
+                    || message_id.as_deref().is_some_and(names_full_table)
+            }
             Self::Address { .. }
             | Self::Credentials { .. }
             | Self::Certificate { .. }
@@ -153,6 +157,12 @@ fn tried_again(at: Option<&Timestamp>) -> String {
         || "one request finds out now whether it is back".into(),
         |at| format!("it is tried again at {at}"),
     )
+}
+
+/// Whether a `MessageId` says that no more sessions fit; they time out.
+fn names_full_table(id: &str) -> bool {
+    let suffix = id.rsplit('.').next().unwrap_or(id);
+    matches!(suffix, "SessionLimitExceeded" | "CreateLimitReachedForResource")
 }
 
 /// Whether an answer was awaited too long, rather than no connection made.

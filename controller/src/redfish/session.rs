@@ -32,6 +32,8 @@ const ROOT: &str = "/redfish/v1/";
 const GOODBYE: Duration = Duration::from_secs(10);
 /// How often that is tried.
 const GOODBYES: u32 = 4;
+/// How often a resource that must be there is asked for again when it is not.
+const ABSENT_RETRIES: u32 = 2;
 /// Longest excerpt of an unreadable answer in an error.
 const EXCERPT: usize = 200;
 
@@ -98,7 +100,15 @@ impl Session {
 
     /// Reads a resource.
     pub async fn get(&self, path: &str) -> Result<Resource, BmcError> {
-        let answer = self.send(Ask::bare(Verb::Get, path)).await?;
+        let mut answer = self.send(Ask::bare(Verb::Get, path)).await?;
+        // What was there may be gone for a moment: some BMCs rebuild their trees while they serve them.
+        for _ in 0..ABSENT_RETRIES {
+            if answer.status != 404 {
+                break;
+            }
+            tokio::time::sleep(self.endpoint.waits().retry).await;
+            answer = self.send(Ask::bare(Verb::Get, path)).await?;
+        }
         self.resource(answer, path)
     }
 

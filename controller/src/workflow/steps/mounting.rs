@@ -46,6 +46,8 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     }
     // Last, since some drop the override while they take a medium.
     cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
+    // And the override, as the last thing before power: some lose it meanwhile. What is still set costs a read.
+    cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
     cx.primed = true;
     Ok(Next::Go(Input::Mounted))
 }
