@@ -32,6 +32,8 @@ struct Submit {
     #[serde(default)]
     reinstall: bool,
     #[serde(default)]
+    evict: bool,
+    #[serde(default)]
     callback_url: Option<String>,
     #[serde(default)]
     callback_secret: Option<String>,
@@ -69,6 +71,7 @@ pub async fn submit(
         server_serial: wanted.server_serial,
         recipe: wanted.recipe.get().to_owned(),
         reinstall: wanted.reinstall,
+        evict: wanted.evict,
         callback_url: wanted.callback_url,
         callback_secret: wanted.callback_secret.map(Secret::new),
         idempotency,

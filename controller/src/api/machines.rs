@@ -320,14 +320,14 @@ pub async fn release(
     Ok(Json(view(&machine, None)))
 }
 
-/// What its BMC says. Read-only.
+/// Whether its BMC can boot a job, and what it says of itself. Read-only.
 #[utoipa::path(
     post,
     path = "/machines/{serial}/probe",
     tag = "machines",
     operation_id = "probe_machine",
     params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
-    responses((status = 200, description = "What its BMC says", body = shapes::Probe), (status = "default", description = "Refused", body = shapes::Refusal))
+    responses((status = 200, description = "Whether it can, check by check; also when it cannot even be asked", body = shapes::Fitness), (status = "default", description = "Refused", body = shapes::Refusal))
 )]
 pub async fn probe(
     State(state): State<ApiState>,

@@ -43,6 +43,9 @@ pub struct Job {
     pub destructive: bool,
     /// The caller knew that the machine was in service.
     pub reinstall: bool,
+    /// The caller knows that a medium of somebody else's may be in the slot that is needed.
+    #[serde(default)]
+    pub evict: bool,
     /// Steps of the target in order, with what is known of each.
     #[serde(default)]
     pub steps: Vec<StepRecord>,

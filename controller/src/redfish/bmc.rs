@@ -12,6 +12,8 @@ use super::error::BmcError;
 /// Dropping the returned future cancels the call.
 #[async_trait]
 pub trait Bmc: Send + Sync {
+    /// scheme://host:port, for people.
+    fn endpoint(&self) -> String;
     /// Everything a job needs to know before it touches anything. Read-only.
     async fn probe(&self) -> Result<Probe, BmcError>;
     /// The present power state.
@@ -110,8 +112,20 @@ pub struct Probe {
     pub slots: Vec<Slot>,
     /// Allowed one-time boot targets; empty when the BMC does not say.
     pub boot_targets: Vec<String>,
-    /// Remarks worth showing: clock skew, a missing licence, odd answers.
-    pub notes: Vec<String>,
+    /// How a one-time boot from a virtual CD would be set: the target, or the maker's own way; none when it cannot.
+    pub boots_once: Option<String>,
+    /// Path of the system.
+    pub system: String,
+    /// What it is treated as.
+    pub family: String,
+    /// What is worth knowing of that family before a job relies on it.
+    pub advice: Vec<String>,
+    /// URL schemes of images that it takes; empty when nothing is known.
+    pub schemes: Vec<String>,
+    /// How far the BMC's clock is ahead of ours, in seconds; none when it does not tell.
+    pub skew_seconds: Option<i64>,
+    /// Whether it is spoken to by TLS.
+    pub encrypted: bool,
 }
 
 /// What was seen after a mutating call, for the job's timeline.

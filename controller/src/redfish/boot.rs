@@ -48,6 +48,11 @@ impl Override {
         Some(Self { target: Some(target), enabled: "Once", mode, shown, uefi })
     }
 
+    /// What it points to.
+    pub fn target(self) -> Option<String> {
+        self.target
+    }
+
     /// No override. Families that ignore partial settings get the whole triple here, too.
     pub fn none(boot: &Boot, targets: &[String], profile: &Profile) -> Self {
         if let Some(rest) = &profile.boot.rest_target {

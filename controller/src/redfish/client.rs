@@ -19,14 +19,14 @@ use tokio::time::Instant;
 use super::address::{BmcAddress, Credentials};
 use super::bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
 use super::boot::{self, Override};
-use super::discover::{self, MediaSlot, MediaSlots, System};
+use super::discover::{self, MediaSlot, MediaSlots, System, Way};
 use super::error::BmcError;
 use super::gate::{Entry, Gates, Limits, Rules};
 use super::http::Endpoint;
 use super::media;
 use super::oem::idrac_boot;
 use super::power;
-use super::profile::{BootWay, GENERIC, Profile, Profiles, Waits};
+use super::profile::{BootWay, Profile, Profiles, Waits};
 use super::session::Session;
 use super::slots;
 use super::view::{Boot, Media};
@@ -38,9 +38,6 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// How long what the system showed counts as "just now" for its power: the calls of one step follow each other
 /// faster than this.
 const JUST_NOW: Duration = Duration::from_secs(1);
-/// A BMC clock further off than this is worth a note: its own certificate checks depend on it.
-const SKEW: SignedDuration = SignedDuration::from_mins(2);
-
 /// A BMC spoken to over Redfish. Makes no request before the first call.
 ///
 /// Ends its session in [`Bmc::close`]; one that is dropped without does so in the background.
@@ -324,6 +321,17 @@ impl RedfishBmc {
         self.memory().changes += 1;
     }
 
+    /// URL schemes of images: as the family is known, else as the boot slot's insert action lists them.
+    fn schemes(&self, profile: &Profile) -> Vec<String> {
+        if !profile.media.schemes.is_empty() {
+            return profile.media.schemes.clone();
+        }
+        let slot = self.media.get().and_then(|found| found.slots.first());
+        let Some(MediaSlot { way: Way::Action(action), .. }) = slot else { return Vec::new() };
+        let listed = action.allowable.iter().map(|name| name.to_ascii_lowercase());
+        listed.filter(|name| name == "http" || name == "https").collect()
+    }
+
     fn evidence(&self, before: u32, seen: String) -> Evidence {
         Evidence { seen, requests: self.requests().saturating_sub(before) }
     }
@@ -331,6 +339,10 @@ impl RedfishBmc {
 
 #[async_trait]
 impl Bmc for RedfishBmc {
+    fn endpoint(&self) -> String {
+        self.session.endpoint.shown()
+    }
+
     async fn probe(&self) -> Result<Probe, BmcError> {
         let (system, resource) = self.read_system().await?;
         let power = power::state(&self.session, &resource)?.0;
@@ -352,23 +364,11 @@ impl Bmc for RedfishBmc {
         };
         let firmware =
             managers.resources.iter().find_map(|manager| manager.node().get("FirmwareVersion").string());
-        let mut notes = Vec::new();
-        if profile.name != GENERIC {
-            notes.push(format!("treated as {}", profile.title));
-        }
-        notes.extend(profile.advice.iter().cloned());
-        if let Some(skew) = managers.skew.filter(|skew| skew.abs() > SKEW) {
-            let side = if skew.is_negative() { "behind" } else { "ahead of" };
-            notes.push(format!("the BMC's clock is {:#} {side} ours", skew.abs()));
-        }
-        match slots.iter().filter(|slot| slot.boots).count() {
-            0 if slots.is_empty() => notes.push(
-                "no virtual media slot takes remote images: the licence for it may be missing".to_owned(),
-            ),
-            0 => notes.push("no virtual media slot takes a CD".to_owned()),
-            _ if slots.len() == 1 => notes.push("only one virtual media slot takes remote images".to_owned()),
-            _ => {}
-        }
+        let targets = boot::targets(&boot, settings.as_ref());
+        let boots_once = match profile.boot.way {
+            Some(BootWay::IdracFirstBootDevice) => Some("first boot device VCD-DVD".to_owned()),
+            None => Override::once_from_cd(&boot, &targets, profile).and_then(|wanted| wanted.target()),
+        };
         Ok(Probe {
             vendor: root.vendor.clone().or_else(|| node.get("Manufacturer").string()),
             model: node.get("Model").string(),
@@ -378,8 +378,14 @@ impl Bmc for RedfishBmc {
             macs,
             power,
             slots,
-            boot_targets: boot::targets(&boot, settings.as_ref()),
-            notes,
+            boot_targets: targets,
+            boots_once,
+            system: system.path.clone(),
+            family: profile.title.clone(),
+            advice: profile.advice.clone(),
+            schemes: self.schemes(profile),
+            skew_seconds: managers.skew.map(|skew| skew.as_secs()),
+            encrypted: self.session.endpoint.is_encrypted(),
         })
     }
 

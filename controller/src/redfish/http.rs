@@ -196,6 +196,11 @@ impl Endpoint {
         shown(&self.origin)
     }
 
+    /// Whether what is sent is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.origin.scheme() == "https"
+    }
+
     /// How long to wait for what.
     pub fn waits(&self) -> &Waits {
         self.stretched.get().unwrap_or(&self.waits)

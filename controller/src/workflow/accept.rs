@@ -35,6 +35,8 @@ pub struct Submission {
     pub recipe: String,
     /// The caller knows that the machine may be in service.
     pub reinstall: bool,
+    /// Somebody else's media may be taken out of the slots that are needed.
+    pub evict: bool,
     /// Where this one job's events go.
     pub callback_url: Option<String>,
     /// What signs them; one is made when none is given.
@@ -349,6 +351,7 @@ impl Workflow {
             task_target: recipe.task_target.clone(),
             destructive: settled.destructive,
             reinstall: submission.reinstall,
+            evict: submission.evict,
             steps: settled.steps.clone(),
             image: settled.image.clone(),
             extra_images: settled.extra_images.clone(),

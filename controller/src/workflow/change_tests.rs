@@ -22,6 +22,7 @@ fn job(target: &str, destructive: bool) -> Job {
         task_target: target.to_owned(),
         destructive,
         reinstall: false,
+        evict: false,
         steps: ["preflight", "partition"].map(StepRecord::waiting).to_vec(),
         image: None,
         extra_images: vec![],

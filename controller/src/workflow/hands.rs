@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Workflow;
 use super::drive::Fault;
 use super::error::HandsError;
+use super::fitness::{Expected, Fitness};
 use crate::model::{Machine, NewEvent, Source};
 use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe, Standing};
 use crate::store;
@@ -17,11 +18,28 @@ const POWER_DEADLINE: Duration = Duration::from_secs(180);
 /// For ending the session.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// One probe, session included.
+pub(super) async fn look(bmc: &dyn Bmc, within: Duration) -> Result<Probe, BmcError> {
+    let asked = tokio::time::timeout(within, bmc.probe()).await;
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await; // BMCs end idle sessions by themselves
+    asked.unwrap_or_else(|_| {
+        let late = std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("it was not probed within {} s", within.as_secs()),
+        );
+        Err(BmcError::Unreachable { endpoint: bmc.endpoint(), source: late.into() })
+    })
+}
+
 impl Workflow {
-    /// What the BMC says of itself and its machine. Changes nothing.
-    pub async fn probe_machine(&self, serial: &str) -> Result<Probe, HandsError> {
+    /// Whether the BMC could boot a job, and what it says of itself and its machine. Changes nothing.
+    pub async fn probe_machine(&self, serial: &str) -> Result<Fitness, HandsError> {
         let machine = self.machine_in_hand(serial, false).await?;
-        self.ask(&machine, LOOK_DEADLINE, |bmc| async move { bmc.probe().await }).await
+        let bmc = self.connect(&machine).await?;
+        let asked = look(bmc.as_ref(), LOOK_DEADLINE).await;
+        let identity = machine.identity();
+        let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
+        Ok(Fitness::of(asked.as_ref(), &Expected { identity: &identity, media_url, evict: false }))
     }
 
     /// Power now.

@@ -86,6 +86,7 @@ impl Workflow {
             server_serial: job.serial.clone(),
             recipe: String::new(), // settled below from the stored recipe
             reinstall: job.reinstall,
+            evict: job.evict,
             callback_url: job.callback_url.clone(),
             callback_secret: secret, // the receiver knows this one
             idempotency: None,

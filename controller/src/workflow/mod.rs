@@ -9,12 +9,14 @@
 //! and [`Shelf`]. Time comes from [`Clock`]. HTTP statuses are chosen elsewhere, from the errors' stable codes.
 
 mod accept;
+mod berth;
 mod callbacks;
 mod change;
 mod clock;
 mod drive;
 mod edges;
 mod error;
+pub mod fitness;
 mod hands;
 mod hub;
 mod intents;

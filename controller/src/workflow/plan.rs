@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::accept::Submission;
 use super::error::{AcceptError, chain};
-use super::{Workflow, steps};
+use super::Workflow;
+use super::fitness::{Expected, Fitness};
+use super::hands::look;
 use crate::model::ResolvedImage;
-use crate::redfish::Probe;
 
 /// What would be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,9 +31,9 @@ pub struct Plan {
     pub partitions: Vec<SolvedPartition>,
     /// What was assumed, because only the machine itself knows.
     pub assumed: Vec<String>,
-    /// What the BMC says of itself.
-    pub bmc: Option<Probe>,
-    /// Why the BMC could not be asked, or does not fit. A job would fail here.
+    /// Whether its BMC can boot the job; none when the machine's record does not let it be asked.
+    pub bmc: Option<Fitness>,
+    /// Why a job would fail.
     pub problems: Vec<String>,
 }
 
@@ -67,25 +68,19 @@ impl Workflow {
             bmc: None,
             problems: vec![],
         };
-        let asked = async {
-            let bmc = self.connect(&settled.machine).await.map_err(|fault| fault.text)?;
-            let probe = bmc.probe().await.map_err(|error| chain(&error));
-            bmc.close().await;
-            probe
+        let bmc = match self.connect(&settled.machine).await {
+            Ok(bmc) => bmc,
+            Err(fault) => {
+                plan.problems.push(fault.text);
+                return Ok(plan);
+            }
         };
-        match tokio::time::timeout(PROBE_DEADLINE, asked).await {
-            Ok(Ok(probe)) => {
-                let expected = settled.machine.identity();
-                if let Err(failure) = steps::probing::fits(&probe, &expected) {
-                    plan.problems.push(failure.reason);
-                }
-                plan.bmc = Some(probe);
-            }
-            Ok(Err(problem)) => plan.problems.push(problem),
-            Err(_) => {
-                plan.problems.push(format!("the BMC did not answer within {} s", PROBE_DEADLINE.as_secs()));
-            }
-        }
+        let asked = look(bmc.as_ref(), PROBE_DEADLINE).await;
+        let identity = settled.machine.identity();
+        let expected = Expected { identity: &identity, media_url: &settled.media_url, evict: submission.evict };
+        let fitness = Fitness::of(asked.as_ref(), &expected);
+        plan.problems.extend(fitness.failure().map(|failure| failure.reason));
+        plan.bmc = Some(fitness);
         Ok(plan)
     }
 }

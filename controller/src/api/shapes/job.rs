@@ -14,6 +14,8 @@ pub struct Submission {
     recipe: serde_json::Value,
     /// Overwrite the machine although it is in service.
     reinstall: Option<bool>,
+    /// Take somebody else's image out of the media slot that is needed. Default false: the job fails with `slot.occupied`.
+    evict: Option<bool>,
     /// Where this job's events are sent, besides the site's callbacks.
     callback_url: Option<String>,
     /// What signs them: `whsec_` and 24 to 64 bytes in base64. Without it one is made and shown in the answer.
@@ -254,9 +256,9 @@ pub struct Plan {
     partitions: Vec<Partition>,
     /// What was assumed, because only the machine knows.
     assumed: Vec<String>,
-    /// What the BMC says of itself.
+    /// Whether the BMC can boot the job; null when the machine's record does not let it be asked.
     #[schema(required)]
-    bmc: Option<super::Probe>,
+    bmc: Option<super::Fitness>,
     /// Why a job would fail; empty when nothing is known to stand in its way.
     problems: Vec<String>,
 }

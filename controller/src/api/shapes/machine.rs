@@ -236,6 +236,75 @@ pub struct Probe {
     slots: Vec<Slot>,
     /// Allowed one-time boot targets; empty when the BMC does not say.
     boot_targets: Vec<String>,
-    /// Remarks worth showing.
-    notes: Vec<String>,
+    /// How a one-time boot from a virtual CD would be set; null when it cannot.
+    #[schema(required)]
+    boots_once: Option<String>,
+    /// Path of the system.
+    system: String,
+    /// What family of BMCs it is treated as.
+    family: String,
+    /// What is worth knowing of that family.
+    advice: Vec<String>,
+    /// URL schemes of images that it takes; empty when nothing is known.
+    schemes: Vec<String>,
+    /// How far the BMC's clock is ahead of ours, in seconds; null when it does not tell.
+    #[schema(required)]
+    skew_seconds: Option<i64>,
+    /// Whether it is spoken to by TLS.
+    encrypted: bool,
+}
+
+/// Whether a BMC can boot a job.
+#[derive(ToSchema)]
+pub struct Fitness {
+    /// Whether a job would get as far as switching the machine on.
+    bootable: bool,
+    /// One for each thing that was looked at, in the order in which a job meets them.
+    checks: Vec<Check>,
+    /// What the BMC says of itself; null when it could not be asked.
+    #[schema(required)]
+    bmc: Option<Probe>,
+}
+
+/// One thing that was looked at.
+#[derive(ToSchema)]
+pub struct Check {
+    /// What.
+    #[schema(inline)]
+    name: CheckName,
+    /// `warn`: a job can run, and somebody should look at it. `unknown`: something before it stood in the way.
+    #[schema(inline)]
+    verdict: CheckVerdict,
+    /// What was seen.
+    seen: String,
+    /// What to do about it.
+    remedy: Option<String>,
+    /// The code that a job fails with.
+    code: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum CheckName {
+    Reachable,
+    Certificate,
+    Credentials,
+    System,
+    Identity,
+    Family,
+    Power,
+    Slots,
+    Licence,
+    BootTarget,
+    MediaUrl,
+    Clock,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum CheckVerdict {
+    Yes,
+    Warn,
+    No,
+    Unknown,
 }

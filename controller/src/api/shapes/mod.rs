@@ -12,8 +12,8 @@ mod site;
 pub use access::{Callback, CallbackList, DeliveryList, RegistryScope, Role, Token, TokenList, Trial};
 pub use job::{EventList, Job, JobPage, LogList, Plan, Submission};
 pub use machine::{
-    BmcCertificate, BmcCertificateInput, Machine, MachineInput, MachinePage, PinInput, PowerInput,
-    PowerState, Probe,
+    BmcCertificate, BmcCertificateInput, Fitness, Machine, MachineInput, MachinePage, PinInput, PowerInput,
+    PowerState,
 };
 pub use push::{PushModeInput, PushRule, PushRuleInput, PushRuleList, PushRun, PushRunList, PushTryInput};
 pub use registry::{

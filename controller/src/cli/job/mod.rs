@@ -72,6 +72,9 @@ struct Submit {
     /// Overwrite the machine although it is in service
     #[arg(long)]
     reinstall: bool,
+    /// Take somebody else's image out of the media slot that is needed
+    #[arg(long)]
+    evict: bool,
     /// Find out everything a job would, and print it; creates nothing
     #[arg(long)]
     dry_run: bool,
@@ -224,8 +227,9 @@ async fn submit(client: &Client, wanted: &Submit) -> anyhow::Result<ExitCode> {
         callback.push_str(&format!(",\"callback_secret\":{}", serde_json::to_string(secret.trim())?));
     }
     let body = format!(
-        "{{\"server_serial\":{serial},\"reinstall\":{}{callback},\"recipe\":{}}}",
+        "{{\"server_serial\":{serial},\"reinstall\":{},\"evict\":{}{callback},\"recipe\":{}}}",
         wanted.reinstall,
+        wanted.evict,
         recipe.get()
     );
     let key = wanted.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());

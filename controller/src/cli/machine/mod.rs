@@ -1,6 +1,7 @@
 //! `slipway machine`: the servers and the BMCs that drive them.
 
 mod add;
+mod probe;
 mod trust;
 
 pub(super) use add::pair;
@@ -38,8 +39,10 @@ enum Command {
     Show(Show),
     /// Show a machine's power, or switch it
     Power(Power),
-    /// Ask a machine's BMC what it is and what it can do; changes nothing
-    Probe(Show),
+    /// Tell whether a machine's BMC can boot a job; changes nothing
+    ///
+    /// One line for each thing that stops jobs, with what to do about it. Ends with 1 where a job would fail.
+    Probe(probe::Options),
     /// Trust the certificate that a machine's BMC shows now
     ///
     /// For a BMC that was replaced, or made itself a new certificate. Both certificates are shown; on a terminal you
@@ -104,8 +107,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Command::Power(wanted) => power(&client, &wanted).await?,
         Command::Probe(wanted) => {
-            let probe = client.post(&path(&["machines", &wanted.serial, "probe"]), None).await?;
-            if wanted.json { print_json(&probe)? } else { print!("{}", probed(&probe)) }
+            return probe::run(&client, &wanted).await;
         }
         Command::Repin(wanted) => trust::repin(&client, &wanted).await?,
         Command::Rm(wanted) => {
@@ -236,30 +238,6 @@ fn shown(machine: &Value) -> String {
         ("media url", text(&machine["media_url"])),
         ("api url", text(&machine["api_url"])),
         ("added", text(&machine["created_at"])),
-    ])
-}
-
-fn probed(probe: &Value) -> String {
-    let slots: Vec<String> = probe["slots"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|slot| {
-            let held = if slot["inserted"] == json!(true) { "in use" } else { "empty" };
-            format!("{} ({held})", text(&slot["id"]))
-        })
-        .collect();
-    lines(&[
-        ("vendor", text(&probe["vendor"])),
-        ("model", text(&probe["model"])),
-        ("firmware", text(&probe["firmware"])),
-        ("serial", text(&probe["serial"])),
-        ("uuid", text(&probe["uuid"])),
-        ("macs", text(&probe["macs"])),
-        ("power", text(&probe["power"])),
-        ("media slots", slots.join(", ")),
-        ("boot targets", text(&probe["boot_targets"])),
-        ("remarks", text(&probe["notes"])),
     ])
 }
 

@@ -68,6 +68,7 @@ fn new_job(machine: &Machine) -> NewJob {
             task_target: recipe.task_target.clone(),
             destructive: false,
             reinstall: false,
+            evict: false,
             steps: vec![],
             image: None,
             extra_images: vec![],

@@ -53,6 +53,7 @@ impl Order {
             server_serial: one.serial.clone(),
             recipe: self.recipe.expose().clone(),
             reinstall: self.rule.reinstall,
+            evict: false, // nobody is there to say so
             callback_url: self.rule.callback_url.clone(),
             callback_secret: self.callback_secret.clone(),
             idempotency: Some(Idempotency { key, body_sha256 }),

@@ -8,16 +8,27 @@ use super::{Came, Cx, Fault, Next};
 use crate::model::{HeldMedium, Input, Job};
 use crate::redfish::{Bmc, Power, Slot, SlotId};
 use crate::workflow::Urls;
+use crate::workflow::berth::{self, NoBerth};
 
 pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     let probe = cx.probe().await?;
     let urls = cx.urls(job).await?;
     let bmc = cx.bmc().await?;
-    let Some(boot) = probe.slots.iter().find(|slot| slot.boots).cloned() else {
-        let text = "the BMC has no slot to boot from any more".to_owned();
-        return Err(Fault::new("bmc.no_boot_slot", text, false));
+    let ours = |slot: &Slot| {
+        let held = |medium: &HeldMedium| medium.slot == slot.id.0 && slot.holds(&medium.url);
+        job.media.iter().any(held) || berth::is_in_our_namespace(slot, &cx.inputs.media_url)
     };
-    let data = probe.slots.iter().find(|slot| slot.id != boot.id).cloned();
+    let (boot, data) = match berth::choose(&probe.slots, job.evict, ours) {
+        Ok(berths) => (berths.boot.clone(), berths.data.cloned()),
+        Err(NoBerth::NoBootSlot) => {
+            let text = "the BMC has no slot to boot from any more".to_owned();
+            return Err(Fault::new("bmc.no_boot_slot", text, false));
+        }
+        Err(NoBerth::Occupied(slot)) => {
+            let text = format!("slot {} has been taken by somebody else's image since it was probed", slot.id.0);
+            return Err(Fault::new("slot.occupied", text, false));
+        }
+    };
 
     // Durable before anything is touched: whatever happens from here on, cleanup knows that it has work.
     let on = probe.power == Power::On;

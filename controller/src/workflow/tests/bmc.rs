@@ -135,6 +135,9 @@ pub fn media_unreachable() -> BmcError {
 
 #[async_trait]
 impl Bmc for FakeBmc {
+    fn endpoint(&self) -> String {
+        "https://10.0.0.20".to_owned()
+    }
     async fn probe(&self) -> Result<Probe, BmcError> {
         self.check("probe")?;
         let power = self.power().await?;
@@ -149,7 +152,13 @@ impl Bmc for FakeBmc {
             power,
             slots,
             boot_targets: vec!["Cd".to_owned()],
-            notes: vec!["its clock is 3 s ahead".to_owned()],
+            boots_once: Some("Cd".to_owned()),
+            system: "/redfish/v1/Systems/1".to_owned(),
+            family: "a fake".to_owned(),
+            advice: vec!["do not buy it".to_owned()],
+            schemes: vec![],
+            skew_seconds: Some(3),
+            encrypted: true,
         })
     }
     async fn power(&self) -> Result<Power, BmcError> {

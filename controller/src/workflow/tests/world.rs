@@ -207,6 +207,7 @@ impl World {
             server_serial: SERIAL.to_owned(),
             recipe: recipe().to_string(),
             reinstall: false,
+            evict: false,
             callback_url: None,
             callback_secret: None,
             idempotency: None,
