@@ -188,7 +188,10 @@ async fn a_bmc_that_is_down_or_refuses_is_named_and_the_job_ends_with_it() {
     body["serial"] = json!("DOWN");
     body["bmc"]["url"] = json!("http://127.0.0.1:1");
     assert_eq!(world.ask("POST", "/machines", Some(body)).await.status, 201);
-    book.add("a BMC that is down", &world.ask("POST", "/machines/DOWN/probe", None).await.refusal());
+    book.add("a BMC that is down", &world.ask("GET", "/machines/DOWN/power", None).await.refusal());
+    let probed = world.ask("POST", "/machines/DOWN/probe", None).await;
+    assert_eq!((probed.status, &probed.body["bootable"]), (200, &json!(false)), "{}", probed.body);
+    assert_eq!(probed.body["checks"][0]["verdict"], "no", "{}", probed.body);
     let mut body = world.machine(0);
     body["bmc"]["password"] = json!("wrong-password-17");
     assert_eq!(world.ask("POST", "/machines", Some(body)).await.status, 201);

@@ -138,7 +138,8 @@ async fn a_bmc_with_a_new_certificate_is_pinned_again_and_the_change_is_on_recor
     let ran = add(&world, &["--pin", NO_ONES], "password\n").await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let ran = world.slipway(&["machine", "probe", "S1"], "").await;
-    assert!(ran.err.contains(&pin) && ran.err.contains("slipway machine repin"), "{}", ran.err);
+    assert!(ran.out.contains(&pin) && ran.out.contains("slipway machine repin"), "{}", ran.out);
+    assert_eq!(ran.code, 1);
     let ran = world.slipway(&["machine", "repin", "S1"], "").await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(

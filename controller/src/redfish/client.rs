@@ -367,7 +367,7 @@ impl Bmc for RedfishBmc {
         let targets = boot::targets(&boot, settings.as_ref());
         let boots_once = match profile.boot.way {
             Some(BootWay::IdracFirstBootDevice) => Some("first boot device VCD-DVD".to_owned()),
-            None => Override::once_from_cd(&boot, &targets, profile).and_then(|wanted| wanted.target()),
+            None => Override::once_from_cd(&boot, &targets, profile).and_then(Override::target),
         };
         Ok(Probe {
             vendor: root.vendor.clone().or_else(|| node.get("Manufacturer").string()),

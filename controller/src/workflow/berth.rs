@@ -1,5 +1,9 @@
 //! Which slots a job's media go into: free ones, or ones that still hold what is ours. A slot that holds somebody
 //! else's image is left alone, unless whoever submitted the job allows it to be evicted. Pure.
+//!
+//! The task medium makes do with another slot, or travels inside the other medium. The medium that is booted does not:
+//! the override names a kind of device and no slot, so that with somebody else's disc in the best boot slot the machine
+//! would boot that one, and what it does then nobody knows.
 
 use crate::redfish::Slot;
 
@@ -17,20 +21,21 @@ pub struct Berths<'a> {
 pub enum NoBerth<'a> {
     /// None can be booted from.
     NoBootSlot,
-    /// Every one that can be booted from holds somebody else's image; this is the best of them.
+    /// The one that is booted from holds somebody else's image.
     Occupied(&'a Slot),
 }
 
 /// Chooses among the slots of a BMC, best first as the probe lists them.
-pub fn choose<'a>(
-    slots: &'a [Slot],
+pub fn choose(
+    slots: &[Slot],
     evict: bool,
     is_ours: impl Fn(&Slot) -> bool,
-) -> Result<Berths<'a>, NoBerth<'a>> {
+) -> Result<Berths<'_>, NoBerth<'_>> {
     let free = |slot: &&Slot| !slot.inserted || is_ours(slot);
-    let best = slots.iter().find(|slot| slot.boots).ok_or(NoBerth::NoBootSlot)?;
-    let boot = slots.iter().filter(|slot| slot.boots).find(free);
-    let boot = boot.or_else(|| evict.then_some(best)).ok_or(NoBerth::Occupied(best))?;
+    let boot = slots.iter().find(|slot| slot.boots).ok_or(NoBerth::NoBootSlot)?;
+    if !evict && !free(&boot) {
+        return Err(NoBerth::Occupied(boot));
+    }
     let others = || slots.iter().filter(|slot| slot.id != boot.id);
     let data = others().find(free).or_else(|| others().next().filter(|_| evict));
     Ok(Berths { boot, data })
@@ -45,7 +50,9 @@ pub fn is_in_our_namespace(slot: &Slot, media_url: &str) -> bool {
         None if image.starts_with('/') => image,
         None => return false,
     };
-    let Some((token, name)) = path.strip_prefix("/m/").and_then(|rest| rest.split_once('/')) else { return false };
+    let Some((token, name)) = path.strip_prefix("/m/").and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
     let of_ours = |c: char| c.is_ascii_lowercase() || ('2'..='7').contains(&c);
     token.len() == TOKEN_LEN && token.chars().all(of_ours) && !name.contains('/')
 }
@@ -79,15 +86,14 @@ mod tests {
             (&[("1", true, None), ("2", true, None)], false, "1 2"),
             (&[("1", true, None)], false, "1 -"),
             (&[("1", true, Some(OURS)), ("2", false, Some(OURS))], false, "1 2"),
+            (&[("1", true, Some(RESCUE)), ("2", true, None)], false, "occupied 1"),
             // Another slot, where there is one.
-            (&[("1", true, Some(RESCUE)), ("2", true, None)], false, "2 -"),
-            (&[("1", true, Some(RESCUE)), ("2", true, None), ("3", true, None)], false, "2 3"),
             (&[("1", true, None), ("2", false, Some(RESCUE)), ("3", false, None)], false, "1 3"),
             (&[("1", true, None), ("2", false, Some(RESCUE))], false, "1 -"),
             (&[("1", true, Some(RESCUE)), ("2", false, None)], false, "occupied 1"),
             (&[("1", true, Some(RESCUE)), ("2", false, None)], true, "1 2"),
             (&[("1", true, None), ("2", false, Some(RESCUE))], true, "1 2"),
-            (&[("1", true, Some(RESCUE)), ("2", true, None)], true, "2 1"),
+            (&[("1", true, Some(RESCUE)), ("2", true, None)], true, "1 2"),
             (&[("1", false, None)], true, "none"),
             (&[], false, "none"),
         ];

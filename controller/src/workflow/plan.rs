@@ -7,9 +7,9 @@ use std::time::Duration;
 use schema::layout::{DiskGeometry, LayoutPlan, SolvedPartition};
 use serde::Serialize;
 
+use super::Workflow;
 use super::accept::Submission;
 use super::error::{AcceptError, chain};
-use super::Workflow;
 use super::fitness::{Expected, Fitness};
 use super::hands::look;
 use crate::model::ResolvedImage;
@@ -77,7 +77,8 @@ impl Workflow {
         };
         let asked = look(bmc.as_ref(), PROBE_DEADLINE).await;
         let identity = settled.machine.identity();
-        let expected = Expected { identity: &identity, media_url: &settled.media_url, evict: submission.evict };
+        let expected =
+            Expected { identity: &identity, media_url: &settled.media_url, evict: submission.evict };
         let fitness = Fitness::of(asked.as_ref(), &expected);
         plan.problems.extend(fitness.failure().map(|failure| failure.reason));
         plan.bmc = Some(fitness);

@@ -16,7 +16,7 @@ async fn a_job_reaches_power_on_with_both_media_seen_within_the_request_budget()
     let probe = bmc.probe().await.unwrap();
     assert_eq!(probe.serial.as_deref(), Some("MOCK-M1"));
     assert_eq!(probe.power, Power::Off);
-    assert!(probe.notes.is_empty(), "{:?}", probe.notes);
+    assert_eq!((probe.boots_once.as_deref(), probe.encrypted), (Some("Cd"), false));
     let (boot, task) = (&probe.slots[0].id, &probe.slots[1].id);
     bmc.set_power(Power::Off).await.unwrap();
     let held = bmc.insert(boot, BOOT).await.unwrap();

@@ -269,10 +269,8 @@ pub struct Fitness {
 /// One thing that was looked at.
 #[derive(ToSchema)]
 pub struct Check {
-    /// What.
     #[schema(inline)]
     name: CheckName,
-    /// `warn`: a job can run, and somebody should look at it. `unknown`: something before it stood in the way.
     #[schema(inline)]
     verdict: CheckVerdict,
     /// What was seen.
@@ -283,9 +281,10 @@ pub struct Check {
     code: Option<String>,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-enum CheckName {
+/// What was looked at.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckName {
     Reachable,
     Certificate,
     Credentials,
@@ -300,9 +299,10 @@ enum CheckName {
     Clock,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-enum CheckVerdict {
+/// How it is. `warn`: a job can run, and somebody should look at it. `unknown`: something before it stood in the way.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckVerdict {
     Yes,
     Warn,
     No,

@@ -10,13 +10,14 @@ const SKEW_MAX: i64 = 120;
 
 /// All checks, in the order in which a job meets them.
 pub fn seen(probe: &Probe, expected: &Expected<'_>) -> Vec<Check> {
-    let certificate = match probe.encrypted {
-        true => Check::yes(Name::Certificate, "its certificate is the one that is trusted"),
-        false => Check::warn(
+    let certificate = if probe.encrypted {
+        Check::yes(Name::Certificate, "its certificate is the one that is trusted")
+    } else {
+        Check::warn(
             Name::Certificate,
             "it is reached by plain HTTP: its password travels in the clear",
             "use https:// and pin its certificate",
-        ),
+        )
     };
     let mut checks = vec![
         Check::yes(Name::Reachable, "it answers"),
@@ -61,7 +62,10 @@ fn identity(probe: &Probe, expected: &Expected<'_>) -> Check {
     match (serial, uuid) {
         _ if macs_differ => Check::warn(
             Name::Identity,
-            format!("none of the MAC addresses that the BMC lists ({}) is in the record", probe.macs.join(", ")),
+            format!(
+                "none of the MAC addresses that the BMC lists ({}) is in the record",
+                probe.macs.join(", ")
+            ),
             "see whether the record's are those of add-in cards",
         ),
         (Some(serial), _) => Check::yes(Name::Identity, format!("serial {serial}")),
@@ -115,7 +119,11 @@ fn media(probe: &Probe, expected: &Expected<'_>) -> [Check; 2] {
                 "this BMC has no virtual media slot that a CD image boots from"
             };
             let remedy = "check its licence and its virtual media settings";
-            let unlicensed = Check::warn(Name::Licence, "virtual media are not offered", "see whether it has the licence for them");
+            let unlicensed = Check::warn(
+                Name::Licence,
+                "virtual media are not offered",
+                "see whether it has the licence for them",
+            );
             return [Check::no(Name::Slots, "bmc.no_boot_slot", seen, remedy), unlicensed];
         }
     };
@@ -124,9 +132,10 @@ fn media(probe: &Probe, expected: &Expected<'_>) -> [Check; 2] {
 
 fn boot_target(probe: &Probe) -> Check {
     match &probe.boots_once {
-        Some(target) if probe.boot_targets.is_empty() => {
-            Check::yes(Name::BootTarget, format!("it does not say what it boots once: {target} will be tried"))
-        }
+        Some(target) if probe.boot_targets.is_empty() => Check::yes(
+            Name::BootTarget,
+            format!("it does not say what it boots once: {target} will be tried"),
+        ),
         Some(target) => Check::yes(Name::BootTarget, format!("one-time boot: {target}")),
         None => Check::no(
             Name::BootTarget,
@@ -149,12 +158,18 @@ fn media_url(probe: &Probe, expected: &Expected<'_>) -> Check {
         );
     }
     if url.contains(['?', '&']) {
-        return Check::no(Name::MediaUrl, "bmc.media_url", format!("{url} has a query, which BMCs refuse"), "give a media_url without one");
+        return Check::no(
+            Name::MediaUrl,
+            "bmc.media_url",
+            format!("{url} has a query, which BMCs refuse"),
+            "give a media_url without one",
+        );
     }
     let host = url.split("://").nth(1).unwrap_or_default();
-    let is_name = host.split([':', '/']).next().is_some_and(|host| {
-        !host.starts_with('[') && host.parse::<std::net::IpAddr>().is_err()
-    });
+    let is_name = host
+        .split([':', '/'])
+        .next()
+        .is_some_and(|host| !host.starts_with('[') && host.parse::<std::net::IpAddr>().is_err());
     if is_name {
         return Check::warn(
             Name::MediaUrl,
@@ -162,7 +177,7 @@ fn media_url(probe: &Probe, expected: &Expected<'_>) -> Check {
             "give a media_url with an address: BMCs often have no resolver, or another one",
         );
     }
-    Check::yes(Name::MediaUrl, format!("media are at {url}; whether the BMC gets there is seen by `--media`"))
+    Check::yes(Name::MediaUrl, format!("media are at {url}"))
 }
 
 fn clock(probe: &Probe) -> Check {

@@ -8,11 +8,21 @@ use crate::workflow::redact::without_media;
 /// The checks up to the one that failed, and those that were not reached.
 pub fn checks(error: &BmcError) -> Vec<Check> {
     use Name::{
-        BootTarget, Certificate, Clock, Credentials, Family, Identity, Licence, MediaUrl, Power, Reachable, Slots,
-        System,
+        BootTarget, Certificate, Clock, Credentials, Family, Identity, Licence, MediaUrl, Power, Reachable,
+        Slots, System,
     };
     const ORDER: [Name; 12] = [
-        Reachable, Certificate, Credentials, System, Identity, Family, Power, Slots, Licence, BootTarget, MediaUrl,
+        Reachable,
+        Certificate,
+        Credentials,
+        System,
+        Identity,
+        Family,
+        Power,
+        Slots,
+        Licence,
+        BootTarget,
+        MediaUrl,
         Clock,
     ];
     let (stopped, remedy) = stopped_at(error);
@@ -37,6 +47,9 @@ fn stopped_at(error: &BmcError) -> (Name, &'static str) {
         BmcError::Address { .. } => (Name::Reachable, "correct the machine's BMC address"),
         BmcError::Unreachable { .. } => {
             (Name::Reachable, "check address, route and firewall between the controller and the BMC")
+        }
+        BmcError::CircuitOpen { .. } => {
+            (Name::Reachable, "see why it fails before it is tried again: power, network, firmware")
         }
         BmcError::Certificate { .. } => (
             Name::Certificate,

@@ -88,7 +88,10 @@ fn whatever_stops_a_job_is_a_no_with_its_code_and_whatever_should_be_looked_at_i
         (|p| p.slots = vec![slot("cd", true, None)], &[]),
         (|p| p.slots[0] = slot("cd", true, Some("http://10.0.0.9/rescue.iso")), &["slots no slot.occupied"]),
         (
-            |p| p.slots[0] = slot("cd", true, Some("http://10.0.0.5:8080/m/abcdefghijklmnopqrstuvwxyz/task.iso")),
+            |p| {
+                p.slots[0] =
+                    slot("cd", true, Some("http://10.0.0.5:8080/m/abcdefghijklmnopqrstuvwxyz/task.iso"));
+            },
             &[],
         ),
         (|p| p.boots_once = None, &["boot_target no bmc.no_boot_target"]),
@@ -139,13 +142,20 @@ fn of_a_bmc_that_cannot_be_asked_it_is_said_how_far_one_got() {
         message: message.to_owned(),
     };
     for (error, stopped) in [
-        (BmcError::Unreachable { endpoint: endpoint(), source: "connection refused".into() }, Name::Reachable),
+        (
+            BmcError::Unreachable { endpoint: endpoint(), source: "connection refused".into() },
+            Name::Reachable,
+        ),
         (BmcError::Certificate { endpoint: endpoint(), found: "ab".repeat(32) }, Name::Certificate),
         (BmcError::Credentials { endpoint: endpoint() }, Name::Credentials),
         (refused("Base.1.8.PasswordChangeRequired", "change it"), Name::Credentials),
         (refused("iLO.2.14.LicenseKeyRequired", "An iLO Advanced license is required."), Name::Licence),
         (
-            BmcError::Missing { endpoint: endpoint(), what: "single system but A and B".to_owned(), remedy: String::new() },
+            BmcError::Missing {
+                endpoint: endpoint(),
+                what: "single system but A and B".to_owned(),
+                remedy: String::new(),
+            },
             Name::System,
         ),
     ] {

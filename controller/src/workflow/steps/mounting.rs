@@ -25,7 +25,8 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
             return Err(Fault::new("bmc.no_boot_slot", text, false));
         }
         Err(NoBerth::Occupied(slot)) => {
-            let text = format!("slot {} has been taken by somebody else's image since it was probed", slot.id.0);
+            let text =
+                format!("slot {} has been taken by somebody else's image since it was probed", slot.id.0);
             return Err(Fault::new("slot.occupied", text, false));
         }
     };

@@ -222,7 +222,9 @@ async fn a_dry_run_tells_everything_and_changes_nothing() {
     assert_eq!(plan.steps, ["preflight", "partition", "image-linux", "bootloader-linux", "config-drive"]);
     assert_eq!(plan.partitions.len(), 3, "ESP, root, CIDATA");
     assert_eq!(plan.image.unwrap().reference, IMAGE);
-    assert_eq!(plan.bmc.unwrap().serial.as_deref(), Some(SERIAL));
+    let fitness = plan.bmc.unwrap();
+    assert!(fitness.bootable);
+    assert_eq!(fitness.bmc.unwrap().serial.as_deref(), Some(SERIAL));
     assert!(plan.problems.is_empty() && plan.assumed.len() == 1);
     assert!(world.store.open_jobs().unwrap().is_empty());
     assert!(world.bmc.state().calls.is_empty() && world.images.pins.lock().unwrap().is_empty());
@@ -230,7 +232,7 @@ async fn a_dry_run_tells_everything_and_changes_nothing() {
 
     world.bmc.state().dead = Some(super::bmc::wrong_password);
     let plan = world.workflow.plan(world.submission()).await.unwrap();
-    assert!(plan.bmc.is_none() && plan.problems[0].contains("credentials"), "{:?}", plan.problems);
+    assert!(!plan.bmc.unwrap().bootable && plan.problems[0].contains("credentials"), "{:?}", plan.problems);
 }
 
 #[tokio::test]
@@ -268,7 +270,9 @@ async fn a_hand_on_the_power_is_kept_off_machines_with_a_job() {
     assert_eq!(world.workflow.probe_machine("NOPE").await.unwrap_err().code(), "machine.unknown");
 
     world.bmc.state().dead = Some(super::bmc::wrong_password);
-    assert_eq!(world.workflow.probe_machine(SERIAL).await.unwrap_err().code(), "bmc.credentials");
+    assert_eq!(world.workflow.machine_power(SERIAL).await.unwrap_err().code(), "bmc.credentials");
+    let failure = world.workflow.probe_machine(SERIAL).await.unwrap().failure().unwrap();
+    assert_eq!(failure.code, "bmc.credentials");
     assert_eq!(world.bmc.state().open, 0, "sessions are put away on errors too");
     world.accept(|_| {}).await;
     let refused = world.workflow.set_machine_power(SERIAL, Power::Off).await.unwrap_err();

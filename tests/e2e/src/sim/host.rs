@@ -109,7 +109,8 @@ impl SimHost {
     async fn task_disc(&self, boot: &Boot, maintenance: &str, disc: &Disc) -> Result<Disc> {
         for medium in boot.media.iter().filter(|medium| medium.url != maintenance) {
             let task = Disc::at(self.http.clone(), &medium.url);
-            if task.label().await?.as_deref() == Some(TASK_LABEL) {
+            // What cannot be read is no task medium; the dispatcher goes by labels, too.
+            if matches!(task.label().await, Ok(Some(label)) if label == TASK_LABEL) {
                 return Ok(task);
             }
         }

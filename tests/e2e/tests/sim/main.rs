@@ -9,6 +9,7 @@ mod installing;
 mod killing;
 mod many;
 mod misbehaving;
+mod occupied;
 mod overdue;
 mod refusing;
 mod reporting;
