@@ -49,16 +49,16 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
 
     cx.saw(&job, &bmc.set_power(Power::Off).await?).await?;
     let mounted = insert(cx, &job, bmc.as_ref(), &boot.id, data.as_ref(), &urls, planned).await?;
-    // Once more: some BMCs drop one medium while they take the next.
+    // After the media: some drop the override while they take one.
+    cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
+    // Both once more, as the last thing before power: some drop one medium while they take the next, some lose the
+    // override by themselves. What is still there costs a read.
     let held: Vec<(SlotId, String)> =
         mounted.iter().map(|medium| (SlotId(medium.slot.clone()), medium.url.clone())).collect();
     if let Some(slot) = bmc.missing(&held).await? {
         let text = format!("the BMC dropped the medium in slot {} while it took the others", slot.0);
         return Err(Fault::new("bmc.not_observed", text, true));
     }
-    // Last, since some drop the override while they take a medium.
-    cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
-    // And the override, as the last thing before power: some lose it meanwhile. What is still set costs a read.
     cx.saw(&job, &bmc.boot_once(&boot.id).await?).await?;
     cx.primed = true;
     Ok(Next::Go(Input::Mounted))
