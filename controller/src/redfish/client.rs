@@ -287,8 +287,8 @@ impl RedfishBmc {
         Ok(seen)
     }
 
-    /// The slot of that name, and what was seen in it lately.
-    async fn slot(&self, id: &SlotId) -> Result<(&MediaSlot, Option<Media>), BmcError> {
+    /// The slot of that name.
+    async fn slot(&self, id: &SlotId) -> Result<&MediaSlot, BmcError> {
         let (found, just_read) = self.media().await?;
         let Some(slot) = found.slots.iter().find(|slot| slot.path == id.0) else {
             let what = format!("usable virtual media slot {}", id.0);
@@ -301,9 +301,13 @@ impl RedfishBmc {
         for (path, media) in just_read.unwrap_or_default() {
             self.remember(&SlotId(path), media);
         }
+        Ok(slot)
+    }
+
+    /// What was seen in a slot lately. After a change of it nothing of that counts any more.
+    fn seen_lately(&self, id: &SlotId) -> Option<Media> {
         let lately = self.memory().media.remove(&id.0);
-        let known = lately.filter(|glance| glance.at.elapsed() < MEMORY).map(|glance| glance.media);
-        Ok((slot, known))
+        lately.filter(|glance| glance.at.elapsed() < MEMORY).map(|glance| glance.media)
     }
 
     fn remember_system(&self, resource: Resource) {
@@ -425,7 +429,7 @@ impl Bmc for RedfishBmc {
             let media = match now {
                 Some(media) => media,
                 None => {
-                    let (slot, _) = self.slot(id).await?;
+                    let slot = self.slot(id).await?;
                     let media = media::look(&self.session, slot).await?;
                     self.remember(id, media.clone());
                     media
@@ -440,8 +444,9 @@ impl Bmc for RedfishBmc {
 
     async fn insert(&self, slot: &SlotId, url: &str) -> Result<Evidence, BmcError> {
         let before = self.requests();
-        let (found, known) = self.slot(slot).await?;
+        let found = self.slot(slot).await?;
         let profile = self.profile().await?;
+        let known = self.seen_lately(slot);
         self.slots_may_change();
         let media = media::insert(&self.session, found, url, &profile.media.first, known).await?;
         let seen = format!("slot {} holds {}", slot.0, media.shown());
@@ -451,7 +456,8 @@ impl Bmc for RedfishBmc {
 
     async fn eject(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
         let before = self.requests();
-        let (found, known) = self.slot(slot).await?;
+        let found = self.slot(slot).await?;
+        let known = self.seen_lately(slot);
         self.slots_may_change();
         let media = media::eject(&self.session, found, known).await?;
         let seen = format!("slot {} is empty (Inserted={})", slot.0, media.inserted);
@@ -461,10 +467,7 @@ impl Bmc for RedfishBmc {
 
     async fn boot_once(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
         let before = self.requests();
-        let (found, known) = self.slot(slot).await?;
-        if let Some(media) = known {
-            self.remember(slot, media);
-        }
+        let found = self.slot(slot).await?;
         if !found.boots {
             let what = format!("boot from slot {}, which takes no CD", slot.0);
             return Err(discover::missing(&self.session, what, "boot from a slot that takes one"));
