@@ -480,8 +480,12 @@ impl Bmc for RedfishBmc {
             return Ok(self.evidence(before, format!("the BMC shows {seen}")));
         }
         let remembered = self.memory().system.take();
-        // What was seen armed before may have reverted: only a look now tells.
-        let remembered = remembered.filter(|(_, resource)| !Boot::read(resource.node()).is_armed());
+        // What was seen set before may have reverted: only a look now tells.
+        let remembered = remembered.filter(|(_, resource)| {
+            let boot = Boot::read(resource.node());
+            !Override::once_from_cd(&boot, &boot.targets, profile)
+                .is_some_and(|wanted| wanted.is_shown_by(&boot))
+        });
         let (when, resource) = match remembered {
             Some(seen) => seen,
             None => (Instant::now(), self.session.get(&system.path).await?),

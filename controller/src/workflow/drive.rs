@@ -185,6 +185,9 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
         }
         let deadline = deadline(cx, &job);
         if let Some(failure) = overdue(workflow, &job, deadline) {
+            // What comes next has its own faults, and does not wait for those of this phase.
+            retries = 0;
+            last_fault = None;
             cx.advance(&job, fail(&job, failure)).await?;
             continue;
         }
