@@ -34,6 +34,8 @@ pub struct Setup {
     pub fragment: Fragment,
     /// Put the maintenance medium in place.
     pub maintenance: bool,
+    /// Connections to the API that are kept for the next request; none where the controller is killed meanwhile.
+    pub kept: usize,
 }
 
 impl Setup {
@@ -48,7 +50,7 @@ impl Setup {
             .into_iter()
             .map(|machine| MachineConfig { password: PASSWORD.to_owned(), ..machine })
             .collect();
-        Self { machines, pace: fast(), fragment: Fragment::default(), maintenance: true }
+        Self { machines, pace: fast(), fragment: Fragment::default(), maintenance: true, kept: 0 }
     }
 
     /// Starts it all.
@@ -99,7 +101,7 @@ impl Site {
         let rack = Rack::start_with_host(rack_config, host).await?;
         let ca = std::fs::read(state.join("site/ca.pem"))?;
         let token = std::fs::read_to_string(state.join("admin.token"))?;
-        let api = Api::new(&server.api_url, &ca, token.trim())?;
+        let api = Api::keeping(&server.api_url, &ca, token.trim(), setup.kept)?;
         let site = Self { folder, config, pace: setup.pace, server: Some(server), rack, playbook, api };
         for machine in site.rack.machines() {
             site.add(description(machine)).await?;
