@@ -320,20 +320,36 @@ pub async fn release(
     Ok(Json(view(&machine, None)))
 }
 
-/// Whether its BMC can boot a job, and what it says of itself. Read-only.
+/// Query of `POST …/probe`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ProbeQuery {
+    /// Put a trial disc into the slot to boot from, see whether the BMC fetches it, and take it out again. Refused while
+    /// a job has the machine.
+    #[serde(default)]
+    media: bool,
+}
+
+/// Whether its BMC can boot a job, and what it says of itself. Read-only, unless a trial disc is asked for.
 #[utoipa::path(
     post,
     path = "/machines/{serial}/probe",
     tag = "machines",
     operation_id = "probe_machine",
-    params(("serial" = String, Path, description = "The machine's serial, percent-encoded")),
+    params(ProbeQuery, ("serial" = String, Path, description = "The machine's serial, percent-encoded")),
     responses((status = 200, description = "Whether it can, check by check; also when it cannot even be asked", body = shapes::Fitness), (status = "default", description = "Refused", body = shapes::Refusal))
 )]
 pub async fn probe(
     State(state): State<ApiState>,
     Path(serial): Path<String>,
+    Query(query): Query<ProbeQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let mut view = json!(state.workflow.probe_machine(&serial).await?);
+    let fitness = if query.media {
+        state.workflow.probe_machine_media(&serial).await?
+    } else {
+        state.workflow.probe_machine(&serial).await?
+    };
+    let mut view = json!(fitness);
     hide_media(&mut view);
     Ok(Json(view))
 }

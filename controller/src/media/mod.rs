@@ -26,6 +26,7 @@ mod serve;
 mod shelf;
 mod sign;
 mod task;
+mod trial;
 mod url;
 
 pub use contents::{ContentsError, TaskInputs};

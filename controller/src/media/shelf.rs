@@ -26,7 +26,7 @@ use super::task::{MediumError, TaskMedium};
 use super::url::{self, MediumFile, Token};
 
 /// zstd level: what is packed is mostly zeros and JSON.
-const PACK_LEVEL: i32 = 3;
+pub(super) const PACK_LEVEL: i32 = 3;
 
 /// Bounds of a shelf's memory, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -134,19 +134,19 @@ struct Attempt {
 }
 
 /// A task medium, packed.
-struct Packed {
+pub(super) struct Packed {
     /// No larger than it must be: zstd packs into room for the worst case, which is the whole medium.
-    bytes: Box<[u8]>,
-    len: usize,
+    pub bytes: Box<[u8]>,
+    pub len: usize,
 }
 
-struct Entry {
-    token: Token,
-    file: MediumFile,
-    etag: String,
-    date: Timestamp,
-    packed: Arc<Packed>,
-    meter: Arc<Meter>,
+pub(super) struct Entry {
+    pub token: Token,
+    pub file: MediumFile,
+    pub etag: String,
+    pub date: Timestamp,
+    pub packed: Arc<Packed>,
+    pub meter: Arc<Meter>,
 }
 
 /// A medium opened by its path.
@@ -226,6 +226,23 @@ impl Shelf {
                 meter: Arc::new(Meter::default()),
             });
         }
+        self.put(key, staged.clone(), entries, packed)?;
+        Ok(staged)
+    }
+
+    /// The key that names are derived by.
+    pub(super) fn names(&self) -> &[u8; 32] {
+        &self.names
+    }
+
+    /// Makes entries readable, in place of those of the same attempt.
+    pub(super) fn put(
+        &self,
+        key: (String, u32),
+        staged: Staged,
+        entries: Vec<Entry>,
+        packed: Arc<Packed>,
+    ) -> Result<(), ShelfError> {
         let mut state = self.lock();
         state.drop_attempt(&key);
         if state.packed_bytes.saturating_add(packed.bytes.len()) > self.limits.packed {
@@ -240,8 +257,8 @@ impl Shelf {
             slots.push(slot);
             state.by_slot.insert(slot, Arc::new(entry));
         }
-        state.attempts.insert(key, Attempt { staged: staged.clone(), slots, packed, meters });
-        Ok(staged)
+        state.attempts.insert(key, Attempt { staged, slots, packed, meters });
+        Ok(())
     }
 
     /// Makes every medium of the job unreadable, in all attempts. Forgetting twice changes nothing.
@@ -282,7 +299,6 @@ impl Shelf {
         if !entry.token.is(&token) || entry.file != file {
             return None;
         }
-        let maintenance = self.maintenance.as_ref()?;
         let (source, overlay, len) = match file {
             MediumFile::Task | MediumFile::TaskUsb => {
                 let bytes = self.unpack(&entry.packed)?;
@@ -290,6 +306,7 @@ impl Shelf {
                 (Source::Memory(bytes), Overlay::default(), len)
             }
             MediumFile::Maintenance | MediumFile::Composed => {
+                let maintenance = self.maintenance.as_ref()?;
                 let task =
                     if file == MediumFile::Composed { Some(self.unpack(&entry.packed)?) } else { None };
                 let overlay = self.maintenance_overlay(maintenance, task.as_ref()).ok()?;

@@ -95,6 +95,19 @@ impl Shelf for MediaShelf {
         Ok(urls)
     }
 
+    async fn stage_trial(&self, id: &JobId, media_url: &str) -> Result<String, EdgeError> {
+        let (shelf, name, now) = (Arc::clone(&self.shelf), id.to_string(), jiff::Timestamp::now());
+        let staged = tokio::task::spawn_blocking(move || shelf.stage_trial(&name, now))
+            .await
+            .map_err(|error| EdgeError {
+                code: "media.interrupted",
+                message: error.to_string(),
+                transient: true,
+            })?
+            .map_err(|error| edge(&error))?;
+        Ok(format!("{}{}", media_url.trim_end_matches('/'), staged.path(MediumFile::Task)))
+    }
+
     fn forget(&self, job: &JobId) {
         self.shelf.forget(job.as_str());
         metrics::gauge!("slipway_media_staged").set(count(self.shelf.usage().0));

@@ -80,6 +80,9 @@ pub trait Shelf: Send + Sync + 'static {
     ///
     /// `bootstrap` is the token that goes into `job.json`.
     async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError>;
+    /// Makes and serves a small disc that holds nothing, for seeing whether a BMC fetches it; its URL below `media_url`.
+    /// `id` is what it is forgotten by, and what its readings are asked by.
+    async fn stage_trial(&self, id: &JobId, media_url: &str) -> Result<String, EdgeError>;
     /// Stops serving all media of a job.
     fn forget(&self, job: &JobId);
     /// When any medium of this job was last read, and how much in all.

@@ -30,6 +30,7 @@ mod session;
 mod settings;
 mod steps;
 pub mod tokens;
+mod trial;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -297,6 +297,7 @@ pub enum CheckName {
     BootTarget,
     MediaUrl,
     Clock,
+    Fetch,
 }
 
 /// How it is. `warn`: a job can run, and somebody should look at it. `unknown`: something before it stood in the way.

@@ -39,9 +39,10 @@ enum Command {
     Show(Show),
     /// Show a machine's power, or switch it
     Power(Power),
-    /// Tell whether a machine's BMC can boot a job; changes nothing
+    /// Tell whether a machine's BMC can boot a job
     ///
-    /// One line for each thing that stops jobs, with what to do about it. Ends with 1 where a job would fail.
+    /// One line for each thing that stops jobs, with what to do about it. Ends with 1 where a job would fail. Only reads,
+    /// unless --media asks for a trial disc.
     Probe(probe::Options),
     /// Trust the certificate that a machine's BMC shows now
     ///

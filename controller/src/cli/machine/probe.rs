@@ -15,6 +15,9 @@ use super::{lines, text};
 pub struct Options {
     /// The machine's serial number
     serial: String,
+    /// Put a trial disc into the slot to boot from, see whether the BMC really fetches it, and take it out again
+    #[arg(long)]
+    media: bool,
     /// Print the API's JSON
     #[arg(long)]
     json: bool,
@@ -22,7 +25,11 @@ pub struct Options {
 
 /// Probes, and says what came of it.
 pub async fn run(client: &Client, wanted: &Options) -> anyhow::Result<ExitCode> {
-    let fitness = client.post(&path(&["machines", &wanted.serial, "probe"]), None).await?;
+    let mut target = path(&["machines", &wanted.serial, "probe"]);
+    if wanted.media {
+        target.push_str("?media=true");
+    }
+    let fitness = client.post(&target, None).await?;
     if wanted.json {
         print_json(&fitness)?;
     } else {

@@ -84,6 +84,8 @@ pub enum Name {
     MediaUrl,
     /// Its clock.
     Clock,
+    /// It fetches an image that it is told to put in. Looked at only when asked for: it changes the BMC.
+    Fetch,
 }
 
 /// How a thing is.
@@ -111,6 +113,12 @@ impl Fitness {
         Self { bootable, checks, bmc }
     }
 
+    /// Adds what was looked at besides.
+    pub(super) fn add(&mut self, check: Check) {
+        self.bootable &= matches!(check.verdict, Verdict::Yes | Verdict::Warn);
+        self.checks.push(check);
+    }
+
     /// Why a job fails here; none where it goes on.
     pub fn failure(&self) -> Option<Failure> {
         let check = self.checks.iter().find(|check| check.verdict == Verdict::No)?;
@@ -124,15 +132,15 @@ impl Fitness {
 }
 
 impl Check {
-    fn yes(name: Name, seen: impl Into<String>) -> Self {
+    pub(super) fn yes(name: Name, seen: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Yes, seen: seen.into(), remedy: None, code: None }
     }
 
-    fn warn(name: Name, seen: impl Into<String>, remedy: &str) -> Self {
+    pub(super) fn warn(name: Name, seen: impl Into<String>, remedy: &str) -> Self {
         Self { verdict: Verdict::Warn, remedy: Some(remedy.to_owned()), ..Self::yes(name, seen) }
     }
 
-    fn no(name: Name, code: &str, seen: impl Into<String>, remedy: &str) -> Self {
+    pub(super) fn no(name: Name, code: &str, seen: impl Into<String>, remedy: &str) -> Self {
         let code = Some(code.to_owned());
         Self { verdict: Verdict::No, remedy: Some(remedy.to_owned()), code, ..Self::yes(name, seen) }
     }

@@ -50,6 +50,10 @@ impl Shelf for FakeShelf {
             composed: url("composed.iso"),
         })
     }
+    async fn stage_trial(&self, id: &JobId, media_url: &str) -> Result<String, EdgeError> {
+        self.staged.lock().unwrap().insert(id.clone(), String::new());
+        Ok(format!("{media_url}/m/{id}/task.iso"))
+    }
     fn forget(&self, job: &JobId) {
         self.staged.lock().unwrap().remove(job);
     }

@@ -11,6 +11,7 @@ mod many;
 mod misbehaving;
 mod occupied;
 mod overdue;
+mod probing;
 mod refusing;
 mod reporting;
 mod secrets;
