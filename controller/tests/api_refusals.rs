@@ -155,6 +155,8 @@ async fn a_bad_machine_record_is_refused_and_nothing_is_stored() {
         ("a placeholder serial", with(&|body| body["serial"] = json!("0123456789"))),
         ("no password", with(&|body| drop(body["bmc"].as_object_mut().unwrap().remove("password")))),
         ("a BMC that is no address", with(&|body| body["bmc"]["url"] = json!("10.0.0.20"))),
+        ("a BMC where metadata are", with(&|body| body["bmc"]["url"] = json!("https://169.254.169.254"))),
+        ("a BMC on a link alone", with(&|body| body["bmc"]["url"] = json!("https://[fe80::1]:8443"))),
         (
             "credentials in the address",
             with(&|body| body["bmc"]["url"] = json!("https://root:calvin@10.0.0.20")),

@@ -1,6 +1,7 @@
 //! `/api/v1/machines`. BMC credentials go in and never come out.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::Extension;
 use axum::Json;
@@ -145,6 +146,24 @@ pub fn pin_of(text: &str, field: &str) -> Result<String, ApiError> {
     Ok(read.to_string())
 }
 
+/// Whether a BMC may be at the address that is written in its URL. What a name means is judged when it is connected to.
+fn may_be_there(state: &ApiState, machine: &Machine) -> Result<(), ApiError> {
+    let url = url::Url::parse(&machine.bmc.url).ok();
+    let address: Option<IpAddr> = match url.as_ref().and_then(url::Url::host) {
+        Some(url::Host::Ipv4(address)) => Some(address.into()),
+        Some(url::Host::Ipv6(address)) => Some(address.into()),
+        Some(url::Host::Domain(_)) | None => None,
+    };
+    match address.and_then(|address| Some((address, state.outgoing.refuses(address)?))) {
+        None => Ok(()),
+        Some((address, kind)) => {
+            let message =
+                format!("no BMC may be at {address} ({kind}); list it in allow_outgoing if that is meant");
+            Err(ApiError::new("bmc.address", message))
+        }
+    }
+}
+
 /// Longest serial, in bytes.
 const SERIAL_MAX: usize = 128;
 
@@ -180,6 +199,7 @@ pub async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> 
 )]
 pub async fn add(State(state): State<ApiState>, Body(body): Body<MachineBody>) -> Result<Response, ApiError> {
     let (machine, password) = body.machine(None, state.workflow.clock().now())?;
+    may_be_there(&state, &machine)?;
     let password = password.ok_or_else(|| ApiError::bad_request("bmc.password is missing"))?;
     let (serial, new) = (machine.serial.clone(), machine.clone());
     match store::on(state.workflow.store(), move |store| store.add_machine(new, password)).await? {
@@ -209,6 +229,7 @@ pub async fn replace(
 ) -> Result<Json<Value>, ApiError> {
     let old = found(&state, &serial).await?;
     let (machine, password) = body.machine(Some(&old), state.workflow.clock().now())?;
+    may_be_there(&state, &machine)?;
     let new_serial = machine.serial.clone();
     match store::on(state.workflow.store(), move |store| store.update_machine(machine, password)).await? {
         Updated::Done => Ok(Json(view(&found(&state, &new_serial).await?, None))),

@@ -5,8 +5,8 @@
 //! BMC is asked and leaves one in trouble alone, and every link checked to lead back to this very endpoint.
 //! It knows no resources and no sessions; what an answer means is decided above.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -21,6 +21,7 @@ use super::error::BmcError;
 use super::gate::{Door, Entry, Pass, Shut};
 use super::origin::{broken, origin_of, path_on, shown};
 use super::profile::{Stretch, Waits};
+use super::reach::{self, JudgedNames};
 use super::roots;
 use super::tls::{Seen, fetch_fingerprint, is_certificate_fault, pinned_config};
 use super::wire::{Body, Resource};
@@ -140,6 +141,7 @@ impl Endpoint {
     /// Checks the address and prepares a client; sends nothing.
     pub fn new(address: &BmcAddress, waits: Waits, entry: Entry<'_>) -> Result<Self, BmcError> {
         let origin = origin_of(&address.url)?;
+        reach::check(&origin, entry.gates.judge())?;
         let refused = |reason: &str| BmcError::Address { url: shown(&origin), reason: reason.into() };
         if origin.scheme() == "http" && !address.plain_http_allowed {
             return Err(refused(
@@ -153,6 +155,7 @@ impl Endpoint {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
+            .dns_resolver(Arc::new(JudgedNames(Arc::clone(entry.gates.judge()))))
             .connect_timeout(waits.connect)
             .read_timeout(waits.read)
             .timeout(waits.read * WHOLE_REQUEST)

@@ -258,13 +258,15 @@ impl Server {
         let site_keys = SiteKeys::new(kept.site.derive(LABEL_TOKENS));
         let registry = Arc::clone(&kept.registry);
         let own_hosts = own_hosts(&config, &api_url, api_address.port());
+        let bmc_rules = bmc_rules(&config)?;
         let workflow = Workflow::start(Deps {
             store: kept.store,
             bmcs: Arc::new(RedfishBmcs {
                 allow_plain_http: config.allow_plain_http_bmcs,
-                gates: Gates::new(
+                gates: Gates::judged(
                     Limits { rules: Rules::paced(pace.waits.retry), ..config.bmc_traffic.limits },
                     Timestamp::now,
+                    Arc::new(move |address| bmc_rules.refuses(address)),
                 ),
                 site_label: config.bmc_traffic.site_label.clone(),
                 waits: pace.waits,
@@ -406,7 +408,7 @@ fn address_rules(config: &Config) -> Result<AddressRules, ServerError> {
     Ok(AddressRules { allow: config.allow_outgoing.iter().map(parse).collect::<Result<_, _>>()? })
 }
 
-/// Where a look at a BMC's certificate may go: BMCs are on loopback only where machines may be.
+/// Where BMCs may be: on loopback only where machines may be.
 fn bmc_rules(config: &Config) -> Result<AddressRules, ServerError> {
     let mut rules = address_rules(config)?;
     if config.allow_loopback {

@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use controller::redfish::{Bmc, BmcError};
+use controller::redfish::{Bmc, BmcError, Entry, Gates, Limits, RedfishBmc, Waits};
 use serde_json::{Value, json};
 
 use super::support::{among, at, gates};
@@ -168,4 +168,29 @@ async fn two_systems_behind_one_bmc_must_be_told_apart() {
     let bmc = at(&format!("http://{}", serve(router).await));
     let error = bmc.power().await.unwrap_err().to_string();
     assert!(error.contains("System_0 and DGX") && !error.contains("HGX"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_where_no_bmc_may_be_however_it_is_written() {
+    let (router, visits) = stranger();
+    let port = serve(router).await.port();
+    let judge = |address: std::net::IpAddr| address.is_loopback().then_some("loopback");
+    let gates = Gates::judged(Limits::default(), jiff::Timestamp::now, Arc::new(judge));
+    let connect = |url: &str| {
+        let entry = Entry { gates: &gates, site: "", by_hand: false };
+        let waits = Waits { retry: Duration::from_millis(1), ..Waits::fast() };
+        RedfishBmc::connect_through(&super::support::plain(url), super::support::admin(), waits, entry)
+    };
+    for url in [format!("http://127.0.0.1:{port}"), format!("http://[::1]:{port}")] {
+        let error = connect(&url).unwrap_err();
+        assert!(matches!(error, BmcError::Address { .. }), "{error}");
+        assert!(error.to_string().contains("(loopback); list it in allow_outgoing"), "{error}");
+    }
+    let error = connect(&format!("http://localhost:{port}")).unwrap().power().await.unwrap_err();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    assert!(cause.to_string().contains("(loopback); list it in allow_outgoing"), "{cause}");
+    assert_eq!(visits.load(Ordering::Relaxed), 0);
 }

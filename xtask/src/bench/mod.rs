@@ -8,6 +8,7 @@
 //! ```
 
 mod figure;
+mod fleet;
 mod image_linux;
 mod machine;
 mod programs;
@@ -48,6 +49,8 @@ enum Name {
     ImageLinux,
     /// Two hundred jobs at once on simulated machines.
     Sim,
+    /// Up to a thousand machines at once behind slow BMCs, and fifty on sushy-tools' emulator.
+    Fleet,
     /// Pushes, pulls, manifests, lists and media, against docker-registry and nginx.
     Registry,
 }
@@ -101,13 +104,13 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
     eprintln!("── {word}: building what is measured …");
     let programs = match name {
         Name::ImageLinux => programs::host_and_release()?,
-        Name::TaskIso | Name::Sim | Name::Registry => programs::release()?,
+        Name::TaskIso | Name::Sim | Name::Fleet | Name::Registry => programs::release()?,
     };
     eprintln!("── {word}: {rounds} rounds …");
     let peers: &[&str] = match name {
         Name::TaskIso => task_iso::PEERS,
         Name::ImageLinux => image_linux::PEERS,
-        Name::Sim => &[],
+        Name::Sim | Name::Fleet => &[],
         Name::Registry => {
             registry::install()?;
             registry::PEERS
@@ -119,6 +122,7 @@ fn measure(name: Name, rounds: u32) -> Result<Report> {
         Name::TaskIso => task_iso::measure(&programs, rounds)?,
         Name::ImageLinux => image_linux::measure(&programs, rounds)?,
         Name::Sim => sim::measure(&programs, rounds)?,
+        Name::Fleet => fleet::measure(&programs, rounds)?,
         Name::Registry => registry::measure(&programs, rounds)?,
     };
     Ok(Report {

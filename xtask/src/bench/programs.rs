@@ -17,6 +17,8 @@ pub struct Programs {
     pub registry_load: PathBuf,
     /// Plays machines to a controller, `release`.
     pub sim_load: PathBuf,
+    /// Plays a fleet of slow BMCs to a controller, `release`.
+    pub fleet_load: PathBuf,
     /// The unpacker of `image-linux` for one folder, static and as small as on maintenance.iso.
     pub unpack: PathBuf,
 }
@@ -25,7 +27,8 @@ pub struct Programs {
 pub fn release() -> Result<Programs> {
     Run::new("cargo")
         .args(["build", "--locked", "--release", "-p", "controller", "-p", "e2e"])
-        .args(["--bin", "slipway", "--bin", "sim-load", "--bin", "registry-load", "--example", "media_bench"])
+        .args(["--bin", "slipway", "--bin", "sim-load", "--bin", "fleet-load", "--bin", "registry-load"])
+        .args(["--example", "media_bench"])
         .quiet("bench-release")
         .context("building the controller")?;
     let folder = cache::cargo_target().join("release");
@@ -34,6 +37,7 @@ pub fn release() -> Result<Programs> {
         media_bench: folder.join("examples/media_bench"),
         registry_load: folder.join("registry-load"),
         sim_load: folder.join("sim-load"),
+        fleet_load: folder.join("fleet-load"),
         unpack: cache::cargo_target().join(hostbin::TRIPLE).join("host/examples/unpack"),
     })
 }

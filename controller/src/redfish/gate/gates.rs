@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::super::origin::{origin_of, shown};
+use super::super::reach::Judge;
 use super::backoff::Dice;
 use super::breaker::{Hurry, Rules};
 use super::count;
@@ -58,6 +59,8 @@ pub struct Gates(Arc<Inner>);
 struct Inner {
     limits: Limits,
     clock: fn() -> Timestamp,
+    /// Where BMCs may be.
+    judge: Judge,
     all: Arc<Semaphore>,
     known: Mutex<Known>,
 }
@@ -72,12 +75,17 @@ struct Known {
 }
 
 impl Gates {
-    /// For a controller of its own. The clock is for what people read.
+    /// For BMCs that may be anywhere. The clock is for what people read.
     pub fn new(limits: Limits, clock: fn() -> Timestamp) -> Self {
+        Self::judged(limits, clock, Arc::new(|_| None))
+    }
+
+    /// For BMCs that may be only where `judge` has no objection.
+    pub fn judged(limits: Limits, clock: fn() -> Timestamp, judge: Judge) -> Self {
         count::describe();
         let all = Arc::new(Semaphore::new(limits.all.clamp(1, Semaphore::MAX_PERMITS)));
         let known = Mutex::new(Known { sweep_at: SWEEP_FROM, ..Known::default() });
-        Self(Arc::new(Inner { limits, clock, all, known }))
+        Self(Arc::new(Inner { limits, clock, judge, all, known }))
     }
 
     /// The way of one client to the BMC at `origin`.
@@ -96,6 +104,11 @@ impl Gates {
         let site = shared(&mut known.sites, site.to_owned(), self.0.limits.per_site);
         let hurry = if by_hand { Hurry::ByHand } else { Hurry::None };
         Door { gate, changes, site, all: Arc::clone(&self.0.all), hurry, dice: Dice::any() }
+    }
+
+    /// Where BMCs may be.
+    pub fn judge(&self) -> &Judge {
+        &self.0.judge
     }
 
     /// How it stands between us and the BMC at `url`.

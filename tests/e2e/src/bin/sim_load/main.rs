@@ -8,22 +8,19 @@
 //! Most jobs succeed; of twenty one fails and is held, one is cancelled, so that every state is visited.
 #![allow(clippy::print_stdout)] // its output is for xtask
 
-mod process;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use e2e::process::Controller;
 use e2e::sim::{
     Api, Moment, PASSWORD, Playbook, SimHost, description, linux_recipe, maintenance_iso, push_image,
 };
 use mock_redfish::{MachineConfig, Rack, RackConfig};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-
-use crate::process::Controller;
 
 /// Jobs, when nobody says.
 const JOBS: usize = 200;

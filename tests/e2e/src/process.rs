@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::sim::Api;
 use anyhow::{Context as _, Result, bail};
-use e2e::sim::Api;
 
 /// How long it may take until it listens.
 const READY_WITHIN: Duration = Duration::from_secs(60);
