@@ -91,7 +91,7 @@ async fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Option<Caller>,
     let sha256 = Sha256::digest(secret.as_bytes()).into();
     let store = state.workflow.store();
     let token = match store.known_token(sha256) {
-        None => store::on(store, move |store| store.token_by_hash(sha256)).await?,
+        None => store::look(store, move |store| store.token_by_hash(sha256)).await?,
         known => known,
     };
     let now = state.workflow.clock().now();

@@ -150,7 +150,7 @@ pub async fn list(
     };
     let machine = query.machine;
     let mut filter = JobFilter { status, machine: None, limit: query.limit, cursor: query.cursor };
-    let page = store::on(state.workflow.store(), move |store| {
+    let page = store::look(state.workflow.store(), move |store| {
         if let Some(serial) = machine {
             match store.machine_by_serial(&serial)? {
                 Some(machine) => filter.machine = Some(machine.id),
@@ -187,7 +187,7 @@ pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Resu
     let id = job_id(&id)?;
     let (job, live) = state.workflow.view(&id).await?.ok_or_else(|| unknown(id.as_str()))?;
     let timeline =
-        store::on(state.workflow.store(), move |store| store.events_after(&id, 0, TIMELINE_MAX)).await?;
+        store::look(state.workflow.store(), move |store| store.events_after(&id, 0, TIMELINE_MAX)).await?;
     Ok(Json(job_view::job_with_timeline(&job, &live, &timeline)))
 }
 

@@ -183,7 +183,7 @@ fn taken(serial: &str) -> ApiError {
 /// The machine with this serial.
 pub async fn found(state: &ApiState, serial: &str) -> Result<Machine, ApiError> {
     let wanted = serial.to_owned();
-    store::on(state.workflow.store(), move |store| store.machine_by_serial(&wanted))
+    store::look(state.workflow.store(), move |store| store.machine_by_serial(&wanted))
         .await?
         .ok_or_else(|| unknown(serial))
 }
@@ -273,7 +273,7 @@ pub async fn list(
         labels.push((name.to_owned(), value.to_owned()));
     }
     let filter = MachineFilter { labels, limit: query.limit, cursor: query.cursor };
-    let page = store::on(state.workflow.store(), move |store| store.machines(&filter)).await?;
+    let page = store::look(state.workflow.store(), move |store| store.machines(&filter)).await?;
     let machines: Vec<Value> = page.items.iter().map(|machine| view(machine, None)).collect();
     Ok(Json(json!({ "machines": machines, "next_cursor": page.next })))
 }
@@ -293,7 +293,7 @@ pub async fn show(
 ) -> Result<Json<Value>, ApiError> {
     let machine = found(&state, &serial).await?;
     let id = machine.id.clone();
-    let job = store::on(state.workflow.store(), move |store| store.active_job(&id)).await?;
+    let job = store::look(state.workflow.store(), move |store| store.active_job(&id)).await?;
     let mut view = view(&machine, job.as_ref().map(crate::model::JobId::as_str));
     view["bmc_circuit"] = json!(state.workflow.bmc_standing(&machine));
     Ok(Json(view))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use schema::task::TaskJob;
+use tokio::sync::Semaphore;
 
 use super::bmcs::with_causes;
 use crate::media::{self, MediumError, MediumFile, ShelfError, TaskInputs, URL_MAX};
@@ -52,6 +53,10 @@ fn task_inputs(job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> TaskIn
     }
 }
 
+/// Media made at once. Each takes a processor, and memory for a whole medium; a thousand jobs that begin in one moment would
+/// take it a thousand times.
+static STAGING: Semaphore = Semaphore::const_new(2);
+
 #[async_trait]
 impl Shelf for MediaShelf {
     fn ready(&self) -> Result<(), EdgeError> {
@@ -61,7 +66,8 @@ impl Shelf for MediaShelf {
     async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError> {
         let task = task_inputs(job, inputs, bootstrap);
         let shelf = Arc::clone(&self.shelf);
-        // Milliseconds of hashing and packing: not on a thread that serves requests.
+        // Milliseconds of hashing and packing: not on a thread that serves requests, and few at a time.
+        let _permit = STAGING.acquire().await; // never closed
         let staged = tokio::task::spawn_blocking(move || shelf.stage(&task))
             .await
             .map_err(|error| EdgeError {

@@ -192,8 +192,29 @@ where
     T: Send + 'static,
     F: FnOnce(&dyn Store) -> Result<T> + Send + 'static,
 {
+    within(&CALLS, store, call).await
+}
+
+/// Reads under way at once for people who wait for an answer.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+
+/// The same for a read that somebody waits for. It has a lane of its own: a thousand jobs that write would otherwise
+/// all go before it, and readers do not wait for the writer.
+pub async fn look<T, F>(store: &Arc<dyn Store>, call: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+{
+    within(&LOOKS, store, call).await
+}
+
+async fn within<T, F>(lane: &'static Semaphore, store: &Arc<dyn Store>, call: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+{
     let store = Arc::clone(store);
-    let permit = CALLS.acquire().await; // never closed
+    let permit = lane.acquire().await; // never closed
     let called = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         call(store.as_ref())

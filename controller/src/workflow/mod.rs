@@ -196,7 +196,7 @@ impl Workflow {
     /// A job with what is known of it right now.
     pub async fn view(&self, id: &JobId) -> Result<Option<(Job, Live)>, StoreError> {
         let wanted = id.clone();
-        let found = store::on(&self.deps.store, move |store| {
+        let found = store::look(&self.deps.store, move |store| {
             Ok(store.job(&wanted)?.map(|job| (job, store.live(&wanted))))
         })
         .await?;
