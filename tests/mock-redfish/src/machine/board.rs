@@ -165,6 +165,11 @@ pub(crate) struct Board {
     rules: Boots,
 }
 
+/// The override when nobody has set one.
+fn at_rest(rules: &Boots) -> (Enabled, Target) {
+    if rules.lasting { (Enabled::Continuous, Target::Hdd) } else { (Enabled::Disabled, Target::None) }
+}
+
 impl Board {
     pub fn new(model: &Model, now: Timestamp) -> Self {
         let mut attributes = BTreeMap::new();
@@ -172,15 +177,11 @@ impl Board {
             attributes.extend(VCD_ATTRIBUTES.map(|(name, value)| (name.to_owned(), value.to_owned())));
             attributes.insert("VirtualMedia.1.Attached".into(), "AutoAttach".into());
         }
+        let (enabled, target) = at_rest(&model.boots);
         Self {
             power: Power::Off,
             moved: None,
-            boot: BootOverride {
-                enabled: Enabled::Disabled,
-                target: Target::None,
-                mode: "UEFI".into(),
-                http_boot_uri: String::new(),
-            },
+            boot: BootOverride { enabled, target, mode: "UEFI".into(), http_boot_uri: String::new() },
             pending_boot: None,
             reverts_in: None,
             attributes,
@@ -213,7 +214,9 @@ impl Board {
 
     /// Whether the next start has something to boot once.
     pub fn is_armed(&self) -> bool {
-        self.next_boot().enabled != Enabled::Disabled || self.vcd().is_some()
+        let next = self.next_boot();
+        (next.enabled, next.target) != at_rest(&self.rules) && next.enabled != Enabled::Disabled
+            || self.vcd().is_some()
     }
 
     /// The mode of the override that the next start finds becomes `Legacy`.
@@ -225,8 +228,7 @@ impl Board {
     pub fn forget_boot(&mut self) {
         self.reverts_in = None;
         self.pending_boot = None;
-        self.boot.enabled = Enabled::Disabled;
-        self.boot.target = Target::None;
+        (self.boot.enabled, self.boot.target) = at_rest(&self.rules);
         self.rest_attributes();
     }
 

@@ -30,12 +30,16 @@ const SCHEMAS: &[(&str, &[&str])] = &[
     ("TaskService", &["TaskService.v1_2_0"]),
     ("Task", &["Task.v1_7_1"]),
     ("TaskCollection", &[]),
-    ("EventService", &["EventService.v1_10_0"]),
-    ("EventDestinationCollection", &[]),
-    ("Event", &["Event.v1_7_0"]),
     ("Message", &["Message.v1_1_2"]),
     ("ActionInfo", &["ActionInfo.v1_3_0"]),
     ("Resource", &["Resource.v1_16_0"]),
+];
+
+/// Those of a BMC that has events.
+const EVENT_SCHEMAS: &[(&str, &[&str])] = &[
+    ("EventService", &["EventService.v1_10_0"]),
+    ("EventDestinationCollection", &[]),
+    ("Event", &["Event.v1_7_0"]),
 ];
 
 pub(super) fn root(machine: &Machine) -> Value {
@@ -117,12 +121,13 @@ pub(crate) fn odata() -> Value {
 }
 
 /// The `$metadata` document.
-pub(crate) fn metadata() -> String {
+pub(crate) fn metadata(machine: &Machine) -> String {
+    let events = if machine.model().events.is_some() { EVENT_SCHEMAS } else { &[] };
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <edmx:Edmx xmlns:edmx=\"http://docs.oasis-open.org/odata/ns/edmx\" Version=\"4.0\">\n",
     );
-    for (file, versions) in SCHEMAS {
+    for (file, versions) in SCHEMAS.iter().chain(events) {
         let includes = [*file].into_iter().chain(versions.iter().copied());
         let includes: Vec<String> =
             includes.map(|name| format!("    <edmx:Include Namespace=\"{name}\"/>\n")).collect();

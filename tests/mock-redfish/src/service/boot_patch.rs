@@ -73,6 +73,9 @@ pub(super) fn apply(
     if quirks.mode_flips && has(TARGET) && !has(MODE) {
         set.mode = "Legacy".into();
     }
+    if rules.lasting {
+        set.enabled = Enabled::Continuous;
+    }
     *boot = set;
 }
 

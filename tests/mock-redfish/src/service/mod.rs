@@ -193,7 +193,9 @@ fn get(machine: &Machine, asked: &Asked, segments: &[&str], parameters: &Paramet
         return Reply { status: 200, streams: true, ..Reply::default() };
     }
     match segments {
-        ["$metadata"] => return Reply::text(200, "application/xml;charset=utf-8", resource::metadata()),
+        ["$metadata"] => {
+            return Reply::text(200, "application/xml;charset=utf-8", resource::metadata(machine));
+        }
         ["odata"] => return Reply::json(resource::odata()),
         ["TaskService", "TaskMonitors", id] => return session::monitor(machine, &asked.path, id),
         _ => {}

@@ -44,6 +44,8 @@ pub enum Vendor {
     OpenbmcGb200,
     /// NVIDIA DGX H100 (AMI `MegaRAC`).
     AmiDgx,
+    /// Dell iDRAC8: one image, and only Dell's own attributes boot it.
+    Idrac8,
     /// HPE iLO 4: virtual media by OEM actions alone.
     Ilo4,
     /// NVIDIA BlueField-3: no virtual media, boots by HTTP.
@@ -64,6 +66,7 @@ const TEXTS: &[(Vendor, &str)] = &[
     (Vendor::SupermicroX13, include_str!("supermicro-x13.toml")),
     (Vendor::OpenbmcGb200, include_str!("openbmc-gb200.toml")),
     (Vendor::AmiDgx, include_str!("ami-dgx.toml")),
+    (Vendor::Idrac8, include_str!("idrac8.toml")),
     (Vendor::Ilo4, include_str!("ilo4.toml")),
     (Vendor::Bluefield, include_str!("bluefield.toml")),
     (Vendor::Sushy, include_str!("sushy.toml")),
@@ -113,6 +116,6 @@ mod tests {
             }
         }
         assert_eq!(Vendor::OpenbmcGb200.to_string(), "openbmc-gb200");
-        assert_eq!(Vendor::all().count(), 13);
+        assert_eq!(Vendor::all().count(), 14);
     }
 }

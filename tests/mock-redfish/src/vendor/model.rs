@@ -203,6 +203,8 @@ pub struct Boots {
     pub modes: Vec<String>,
     /// Slots that a target boots, best first. Absent: `Cd` and `UsbCd` boot what takes a CD, `Usb` what is a stick.
     pub from: BTreeMap<Target, Vec<String>>,
+    /// Every override is shown as `Continuous` and lasts; at rest it is `Hdd` (sushy-tools).
+    pub lasting: bool,
     /// What the settings object is for.
     pub settings: SettingsRule,
     /// Slot that Dell's `VCD-DVD` boots, set by the attributes `ServerBoot.1.*` of the manager.
@@ -217,6 +219,7 @@ impl Default for Boots {
             unlisted: false,
             modes: vec!["UEFI".into()],
             from: BTreeMap::new(),
+            lasting: false,
             settings: SettingsRule::None,
             vcd: None,
         }
