@@ -117,9 +117,17 @@ impl Wire {
         Ok(Some(sha256(&manifest)))
     }
 
+    /// Again while nobody answers: the controller may be killed in the middle of a pull.
     async fn get(&self, url: &str, token: &str) -> Result<Vec<u8>> {
-        let answer = self.http.get(url).bearer_auth(token).send().await?.error_for_status()?;
-        Ok(answer.bytes().await?.to_vec())
+        loop {
+            if let Ok(answer) = self.http.get(url).bearer_auth(token).send().await
+                && !answer.status().is_server_error()
+                && let Ok(bytes) = answer.error_for_status()?.bytes().await
+            {
+                return Ok(bytes.to_vec());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 

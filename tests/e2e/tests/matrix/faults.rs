@@ -115,7 +115,8 @@ pub const ROWS: &[Row] = &[
     row("half-written JSON", |m| {
         vec![Injection::times(2, Fault::HalfJson).on("GET", &m.system_path()).after(1)]
     }),
-    row("an answer drips", |_| at(1, Fault::Drip { ms: 1 }, "POST", "/redfish/v1/SessionService/Sessions")),
+    row("an answer drips", |_| at(1, Fault::Drip { ms: 1 }, "POST", "/redfish/v1/SessionService/Sessions"))
+        .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
     // Refusals that pass.
     row("a storm of 500", |_| {
         vec![Injection::times(4, Fault::status(500)).on("GET", "/redfish/v1").after(3)]
@@ -135,12 +136,11 @@ pub const ROWS: &[Row] = &[
     }),
     // Logins.
     row("401 in the middle", |_| vec![Injection::times(2, Fault::SessionForgotten).after(6)]),
-    row("the session table is full for a while", |_| times(1, Fault::SessionsFull)),
-    row("the session table stays full", |_| always(Fault::SessionsFull)).fails(
-        &["bmc.refused", "timeout.probing"],
-        &["sessions"],
-        Some(("probing", "6s")),
-    ),
+    row("the session table is full for a while", |_| times(1, Fault::SessionsFull))
+        .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
+    row("the session table stays full", |_| always(Fault::SessionsFull))
+        .fails(&["bmc.refused", "timeout.probing"], &["sessions"], Some(("probing", "6s")))
+        .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
     row("the password must be changed", |_| always(Fault::PasswordChange)).fails(
         &["bmc.refused", "bmc.credentials", "bmc.password_change"],
         &["password"],
@@ -178,8 +178,10 @@ pub const ROWS: &[Row] = &[
     row("the override sticks", |_| times(1, Fault::OnceSticks)),
     row("the override reverts early", |_| times(1, Fault::OnceReverts { reads: 1 })),
     row("an insert drops the override", |_| times(1, Fault::OverrideDropped)),
-    row("the mode flips to Legacy", |_| times(1, Fault::ModeFlips))
-        .except(&[unseen(Vendor::OpenbmcGb200, "it has no override mode")]),
+    row("the mode flips to Legacy", |_| times(1, Fault::ModeFlips)).except(&[
+        unseen(Vendor::OpenbmcGb200, "it has no override mode"),
+        unseen(Vendor::Ilo4, "it has no override mode"),
+    ]),
     // Power.
     row("the power state lies a while", |_| times(2, Fault::PowerLies { says: "On".into() })),
     row("the power state always says On", |_| always(Fault::PowerLies { says: "On".into() })).fails(

@@ -17,7 +17,7 @@ use controller::server::Pace;
 use e2e::sim::{Setup, Site, fast};
 use faults::ROWS;
 use futures_util::{StreamExt, stream};
-use mock_redfish::{MachineConfig, Power, Vendor};
+use mock_redfish::{MachineConfig, Power, Rack, RackConfig, Vendor};
 use run::{Case, Verdict};
 
 /// The vendors of the matrix.
@@ -32,6 +32,9 @@ const VENDORS: &[Vendor] = &[
     Vendor::AmiDgx,
     Vendor::GenericOneSlot,
     Vendor::GenericTwoSlot,
+    Vendor::Idrac8,
+    Vendor::Ilo4,
+    Vendor::Sushy,
 ];
 /// Jobs at once.
 const AT_ONCE: usize = 32;
@@ -128,6 +131,21 @@ async fn every_vendor_with_every_fault_ends_right_and_leaves_nothing_behind() {
     site.end().await;
     assert!(wrong.is_empty(), "{} of {count} jobs went wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(spent < LIMIT, "{count} jobs cost {spent:?} of processor time");
+}
+
+#[tokio::test]
+async fn every_kind_of_fault_that_the_mock_knows_is_in_the_table() {
+    let readme = include_str!("../../../mock-redfish/README.md");
+    let table = readme.split("| kind | shows as |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = table.lines().filter_map(|row| row.strip_prefix("| `")?.split(" |").next());
+    let known: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split(", `"))
+        .map(|name| name.split('`').next().unwrap().to_owned())
+        .collect();
+    let rack = Rack::start(RackConfig::sim(1)).await.unwrap();
+    let armed = ROWS.iter().flat_map(|row| (row.arm)(rack.machine(0)));
+    let used: BTreeSet<String> = armed.map(|injection| injection.fault.kind()).collect();
+    assert_eq!(used, known);
 }
 
 #[test]
