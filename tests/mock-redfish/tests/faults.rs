@@ -186,7 +186,7 @@ async fn faults_of_answers(bench: &mut Bench) {
     bench.arm(json!({"kind": "half-json"})).await;
     let half = bench.client.get(SYSTEM).await;
     assert_eq!((half.status, &half.body), (StatusCode::OK, &Value::Null), "whole by HTTP, and no JSON");
-    bench.arm(json!({"kind": "drip", "ms": 1})).await;
+    bench.arm(json!({"kind": "drip", "ms": 20})).await;
     let start = Instant::now();
     let slow = bench.client.get("/redfish/v1/Systems").await.body;
     assert_eq!(slow["Members@odata.count"], 1);

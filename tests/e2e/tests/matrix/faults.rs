@@ -115,8 +115,7 @@ pub const ROWS: &[Row] = &[
     row("half-written JSON", |m| {
         vec![Injection::times(2, Fault::HalfJson).on("GET", &m.system_path()).after(1)]
     }),
-    row("an answer drips", |_| at(1, Fault::Drip { ms: 1 }, "POST", "/redfish/v1/SessionService/Sessions"))
-        .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
+    row("an answer drips", |m| at(1, Fault::Drip { ms: 2 }, "GET", &m.system_path())),
     // Refusals that pass.
     row("a storm of 500", |_| {
         vec![Injection::times(4, Fault::status(500)).on("GET", "/redfish/v1").after(3)]
@@ -193,7 +192,7 @@ pub const ROWS: &[Row] = &[
     row("the machine does not start", |_| always(Fault::WillNotStart)).fails(
         &["timeout.booting"],
         &["ower"],
-        Some(("booting", "6s")),
+        Some(("booting", "12s")),
     ),
     // The BMC itself.
     row("the BMC restarts in the middle", |_| {

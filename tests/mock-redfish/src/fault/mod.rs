@@ -80,9 +80,9 @@ pub enum Fault {
     CutAnswer,
     /// The answer is a whole one of HTTP, with half of its JSON.
     HalfJson,
-    /// The answer comes byte by byte.
+    /// The answer comes in drops of 16 bytes.
     Drip {
-        /// Milliseconds for each byte.
+        /// Milliseconds for each drop.
         ms: u64,
     },
     /// An order is answered with 202 and carried out; its task monitor is not there.

@@ -1,4 +1,4 @@
-//! An answer becomes bytes: whole, cut in the middle, or byte by byte.
+//! An answer becomes bytes: whole, cut in the middle, or in drops.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use super::{
 /// What is sent.
 pub(crate) type Outgoing = BoxBody<Bytes, Hangup>;
 
+/// Bytes of a drop of an answer that drips.
+const DROP: usize = 16;
 /// Time for the first half of a cut answer to leave before the connection is reset.
 const HALF_LEAVES: Duration = Duration::from_millis(10);
 
@@ -64,7 +66,7 @@ fn travelling(bytes: Bytes, delivery: Delivery) -> Outgoing {
                     return None;
                 }
                 tokio::time::sleep(Duration::from_millis(ms)).await;
-                let piece = left.split_to(1);
+                let piece = left.split_to(DROP.min(left.len()));
                 Some((Ok(Frame::data(piece)), left))
             });
             BodyExt::boxed(StreamBody::new(pieces))

@@ -23,7 +23,7 @@ pub(crate) enum Delivery {
     Whole,
     /// Half of it, then the connection is reset.
     Cut,
-    /// Byte by byte, with that many milliseconds between them.
+    /// In drops, with that many milliseconds between them.
     Drip(u64),
 }
 
