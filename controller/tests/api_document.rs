@@ -199,6 +199,7 @@ async fn every_answer_is_as_the_document_says() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     go("GET", "/machines/{serial}", &["S1"], "", None).await;
+    go("DELETE", "/machines/{serial}/capability", &["S1"], "", None).await;
     go("GET", "/jobs", &[], "?status=failed", None).await;
     go("GET", "/jobs/{id}/events", &[&id], "", None).await;
     go("GET", "/jobs/{id}/logs", &[&id], "", None).await;

@@ -166,12 +166,16 @@ pub fn find(media: &dyn Media, words: &KernelCommandLine) -> Result<TaskMedium, 
 }
 
 fn maintenance_disc(media: &dyn Media, problems: &mut Vec<MediumError>) -> Option<Mounted> {
+    let mut failed = Vec::new();
     for place in media.labelled(MAINTENANCE_LABEL) {
         match media.mount(&place) {
+            // The same disc shows twice, whole and as its first partition, where it is a stick or a RAM disk; the one
+            // that is in use as the other cannot be mounted, and that is no problem.
             Ok(disc) => return Some(disc),
-            Err(problem) => problems.push(problem),
+            Err(problem) => failed.push(problem),
         }
     }
+    problems.append(&mut failed);
     None
 }
 

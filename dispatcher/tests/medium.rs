@@ -99,6 +99,10 @@ fn the_fault_that_says_most_is_the_one_named() {
     let mut refused_too = bench.media(&["foreign", "task"], &["maintenance"]);
     refused_too.broken.push(bench.path("task"));
     assert_eq!(exit_of(&refused_too, &none), Exit::MediumRefused);
+    // A RAM disk of an HTTP boot, whole and as the partition that is mounted: one of the two is enough.
+    let mut twice = bench.media(&[], &["task", "maintenance"]);
+    twice.broken.push(bench.path("task"));
+    assert_eq!(exit_of(&twice, &none), Exit::NoTaskMedium);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub fn job(job: &Job, live: &Live) -> Value {
         "task_target": job.task_target,
         "destructive": job.destructive,
         "touched": job.touched,
+        "transport": job.transport.as_ref().map(|chosen| chosen.transport),
+        "transport_why": job.transport.as_ref().map(|chosen| &chosen.why),
         "steps": steps,
         "image": job.image,
         "recipe_sha256": job.recipe_sha256,

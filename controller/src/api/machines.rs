@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use super::ApiState;
 use super::auth::Caller;
 use super::body::Body;
+use super::capability;
 use super::error::ApiError;
 use super::job_view::hide_media;
 use super::shapes;
-use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret};
+use crate::model::{Bmc, BmcTls, Lifecycle, Machine, MachineId, Overrides, Secret, TransportSetting};
 use crate::redfish::{Fingerprint, Power};
 use crate::store::{self, Added, MachineFilter, Removed, Updated};
 
@@ -44,6 +45,8 @@ pub struct MachineBody {
     media_url: Option<String>,
     #[serde(default)]
     api_url: Option<String>,
+    #[serde(default)]
+    transport: TransportSetting,
 }
 
 /// Where the BMC is and how to enter it.
@@ -116,6 +119,7 @@ impl MachineBody {
             deadlines: self.deadlines,
             media_url: self.media_url,
             api_url: self.api_url,
+            transport: self.transport,
             lifecycle: old.map_or(Lifecycle::Free, |machine| machine.lifecycle.clone()),
             created_at: old.map_or(now, |machine| machine.created_at),
             updated_at: now,
@@ -296,6 +300,10 @@ pub async fn show(
     let job = store::look(state.workflow.store(), move |store| store.active_job(&id)).await?;
     let mut view = view(&machine, job.as_ref().map(crate::model::JobId::as_str));
     view["bmc_circuit"] = json!(state.workflow.bmc_standing(&machine));
+    let capability = capability::of(&state, &machine.id).await?;
+    if !capability.is_null() {
+        view["capability"] = capability;
+    }
     Ok(Json(view))
 }
 
@@ -420,6 +428,7 @@ pub async fn set_power(
 /// A machine as the API shows it: its proxy without the login. The BMC's password is not in a [`Machine`].
 pub fn view(machine: &Machine, active_job: Option<&str>) -> Value {
     let mut view = json!(machine);
+    view["transport"] = json!(machine.transport);
     if let Some(proxy) = proxy_of(machine.host_network.as_ref()) {
         view["host_network"]["proxy"] = json!(shown::without_login(proxy));
     }

@@ -9,6 +9,7 @@
 mod auth;
 mod body;
 mod callbacks;
+mod capability;
 mod document;
 mod error;
 mod events;
@@ -113,6 +114,7 @@ fn people() -> OpenApiRouter<ApiState> {
         .routes(routes!(machines::add, machines::list))
         .routes(routes!(machines::show, machines::replace, machines::remove))
         .routes(routes!(machines::release))
+        .routes(routes!(capability::forget))
         .routes(routes!(trust::look))
         .routes(routes!(trust::pin))
         .routes(routes!(machines::probe))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{JobId, MachineId};
 use super::state::JobState;
 use super::timing::Deadlines;
+use super::transport::Chosen;
 
 /// One run of a recipe on one machine. Holds no secret.
 #[allow(clippy::struct_excessive_bools)] // independent facts, each durable by itself
@@ -81,6 +82,9 @@ pub struct Job {
     /// After the outcome, the machine was seen off: whatever is on later was switched on by us or by others.
     #[serde(default)]
     pub off_seen: bool,
+    /// How the maintenance OS gets onto the machine, once that is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Chosen>,
     /// What this job put where. Recorded before it is inserted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<HeldMedium>,
@@ -119,6 +123,11 @@ impl Job {
             .iter()
             .map(|image| PinnedImage { repository: image.repository.clone(), digest: image.digest.clone() });
         own.chain(self.extra_images.iter().cloned())
+    }
+
+    /// The URI that firmware was told to boot, when it was.
+    pub fn http_boot_uri(&self) -> Option<&str> {
+        self.media.iter().find(|medium| medium.slot == HTTP_BOOT_SLOT).map(|medium| medium.url.as_str())
     }
 
     /// Whether success makes the machine one that is in service.
@@ -208,6 +217,9 @@ pub struct PinnedImage {
     /// `sha256:…` of the manifest.
     pub digest: String,
 }
+
+/// Stands for a slot in [`HeldMedium`] where firmware fetches the medium itself.
+pub const HTTP_BOOT_SLOT: &str = "HttpBootUri";
 
 /// A medium this job put into a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::MachineId;
 use super::timing::Overrides;
+use super::transport::TransportSetting;
 
 /// A server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Machine {
     /// Base URL of the API as this machine's host reaches it, when not the site's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
+    /// How the maintenance OS gets onto it.
+    #[serde(default, skip_serializing_if = "TransportSetting::is_auto")]
+    pub transport: TransportSetting,
     /// Whether it may be written to.
     pub lifecycle: Lifecycle,
     /// When it was added.

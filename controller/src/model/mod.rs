@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod callback;
+pub mod capability;
 pub mod event;
 pub mod id;
 pub mod job;
@@ -20,9 +21,11 @@ pub mod secret;
 pub mod state;
 pub mod template;
 pub mod timing;
+pub mod transport;
 
 pub use access::{ApiToken, AuditEntry, RegistryScope, Role};
 pub use callback::{Announcement, Callback, Delivery, DeliveryState};
+pub use capability::{Capability, Family, Seen};
 pub use event::{Event, NewEvent, Source};
 pub use id::{CallbackId, JobId, MachineId, PushRuleId, TokenId};
 pub use job::{
@@ -34,3 +37,4 @@ pub use push_run::{Fate, Picked, PushRun, Why};
 pub use secret::Secret;
 pub use state::{Ending, Failure, Illegal, Input, JobState, Outcome, Phase, Status};
 pub use timing::{Deadlines, Overrides};
+pub use transport::{Chosen, Transport, TransportSetting};

@@ -59,6 +59,7 @@ fn machine(serial: &str, labels: &[(&str, &str)]) -> Machine {
         deadlines: [].into(),
         media_url: None,
         api_url: None,
+        transport: crate::model::TransportSetting::Auto,
         lifecycle: Lifecycle::Free,
         created_at: at(0),
         updated_at: at(0),

@@ -18,8 +18,8 @@ pub trait Bmc: Send + Sync {
     async fn probe(&self) -> Result<Probe, BmcError>;
     /// The present power state.
     async fn power(&self) -> Result<Power, BmcError>;
-    /// Firmware's boot progress (`OSRunning` …) where the BMC reports one.
-    async fn boot_progress(&self) -> Result<Option<String>, BmcError>;
+    /// Power and the firmware's boot progress (`OSRunning` …, where the BMC reports one), in one look.
+    async fn look(&self) -> Result<Look, BmcError>;
     /// Brings power to `On` or `Off` (graceful is never waited for; `Off` is forced) and sees it there.
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError>;
     /// All usable slots and what is in them.
@@ -37,8 +37,11 @@ pub trait Bmc: Send + Sync {
     async fn eject(&self, slot: &SlotId) -> Result<Evidence, BmcError>;
     /// Sets a one-time boot from the virtual CD in `slot` (UEFI where the BMC knows modes), and reads it back.
     async fn boot_once(&self, slot: &SlotId) -> Result<Evidence, BmcError>;
-    /// Clears a one-time boot that is still set.
-    async fn clear_boot(&self) -> Result<Evidence, BmcError>;
+    /// Sets a one-time UEFI HTTP boot of `uri`, and reads it back.
+    async fn boot_http(&self, uri: &str) -> Result<Evidence, BmcError>;
+    /// Clears a one-time boot that is still set, and the URI of HTTP boot if it is `ours`: one that a site set for
+    /// purposes of its own is left alone.
+    async fn clear_boot(&self, ours: Option<&str>) -> Result<Evidence, BmcError>;
     /// Ends the session. Called on every end of a job; a second call does nothing.
     async fn close(&self);
 }
@@ -51,6 +54,28 @@ pub enum Power {
     On,
     /// Not running.
     Off,
+}
+
+/// What one look at a machine shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Power now.
+    pub power: Power,
+    /// `BootProgress.LastState`, where the BMC has one.
+    pub boot_progress: Option<String>,
+}
+
+/// Whether a BMC can have its machine boot over HTTP from an URI of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpBoot {
+    /// `UefiHttp` may be chosen, and `HttpBootUri` is there to be set.
+    Offered,
+    /// The attributes for it are not there, although they should be: some firmware shows them only after its first
+    /// restart.
+    KeysMissing,
+    /// It says nothing of it.
+    NotOffered,
 }
 
 /// Names a slot within one BMC: the path of its resource.
@@ -112,6 +137,8 @@ pub struct Probe {
     pub slots: Vec<Slot>,
     /// Allowed one-time boot targets; empty when the BMC does not say.
     pub boot_targets: Vec<String>,
+    /// Whether it can boot over HTTP from an URI of ours.
+    pub http_boot: HttpBoot,
     /// How a one-time boot from a virtual CD would be set: the target, or the maker's own way; none when it cannot.
     pub boots_once: Option<String>,
     /// Path of the system.

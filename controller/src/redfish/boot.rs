@@ -2,11 +2,12 @@
 //!
 //! Which resource takes the change is a rule (settings object or system, attribute by attribute), what is sent is
 //! a plan, both pure; then it is sent, and read back until it shows. Always `Once`: lasting overrides are gone
-//! from the standard and refused by many.
+//! from the standard and refused by many. What is booted is a virtual CD, or an URI over HTTP.
 
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::bmc::HttpBoot;
 use super::change::patch;
 use super::discover::{System, missing};
 use super::error::BmcError;
@@ -20,6 +21,9 @@ use super::wire::Resource;
 const TARGET: &str = "BootSourceOverrideTarget";
 const ENABLED: &str = "BootSourceOverrideEnabled";
 const MODE: &str = "BootSourceOverrideMode";
+const HTTP_URI: &str = "HttpBootUri";
+/// The target that boots [`HTTP_URI`].
+const HTTP_TARGET: &str = "UefiHttp";
 
 /// What an override should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub struct Override {
     shown: Option<String>,
     /// Whether the BMC can be told, and has to show, the UEFI mode.
     uefi: bool,
+    uri: Option<String>,
 }
 
 impl Override {
@@ -40,12 +45,17 @@ impl Override {
         // A service that says nothing of its targets is taken at the standard's word.
         let preferred = if targets.is_empty() { vec!["Cd"] } else { profile.cd_targets() };
         let target = preferred.into_iter().find(allowed)?.to_owned();
-        let knows_uefi = boot.modes.is_empty() || boot.modes.iter().any(|mode| mode == "UEFI");
-        let differs = boot.mode.as_deref().is_some_and(|mode| mode != "UEFI");
-        let uefi = boot.mode.is_some() && knows_uefi && !profile.boot.no_mode;
-        let mode = (uefi && (differs || profile.boot.full)).then_some("UEFI");
+        let (uefi, mode) = uefi(boot, profile);
         let shown = profile.boot.shown_enabled.clone();
-        Some(Self { target: Some(target), enabled: "Once", mode, shown, uefi })
+        Some(Self { target: Some(target), enabled: "Once", mode, shown, uefi, uri: None })
+    }
+
+    /// Boot `uri` once over HTTP. Whether that is offered at all, [`http`] says.
+    pub fn once_over_http(boot: &Boot, profile: &Profile, uri: &str) -> Self {
+        let (target, uri) = (Some(HTTP_TARGET.to_owned()), Some(uri.to_owned()));
+        let (uefi, mode) = uefi(boot, profile);
+        let shown = profile.boot.shown_enabled.clone();
+        Self { target, enabled: "Once", mode, shown, uefi, uri }
     }
 
     /// What it points to.
@@ -57,22 +67,28 @@ impl Override {
     pub fn none(boot: &Boot, targets: &[String], profile: &Profile) -> Self {
         if let Some(rest) = &profile.boot.rest_target {
             let shown = profile.boot.shown_enabled.clone();
-            return Self { target: Some(rest.clone()), enabled: "Disabled", mode: None, shown, uefi: false };
+            let target = Some(rest.clone());
+            return Self { target, enabled: "Disabled", mode: None, shown, uefi: false, uri: None };
         }
         let full = profile.boot.full;
         let known = targets.iter().any(|target| target == "None") || (full && targets.is_empty());
         let target = known.then(|| "None".to_owned());
         let mode = (full && !profile.boot.no_mode && boot.mode.is_some()).then_some("UEFI");
-        Self { target, enabled: "Disabled", mode, shown: None, uefi: false }
+        Self { target, enabled: "Disabled", mode, shown: None, uefi: false, uri: None }
     }
 
     /// The attributes to send: to the settings object those it has, to the system the rest.
     fn split(&self, settings: Option<&Boot>) -> (Map<String, Value>, Map<String, Value>) {
-        let all = [(TARGET, self.target.as_deref()), (ENABLED, Some(self.enabled)), (MODE, self.mode)];
+        let all = [
+            (TARGET, self.target.as_deref()),
+            (ENABLED, Some(self.enabled)),
+            (MODE, self.mode),
+            (HTTP_URI, self.uri.as_deref()),
+        ];
         let (mut there, mut here) = (Map::new(), Map::new());
         for (key, value) in all {
             let Some(value) = value else { continue };
-            let in_settings = settings.is_some_and(|boot| boot.present.iter().any(|name| name == key));
+            let in_settings = settings.is_some_and(|boot| boot.has(key));
             let side = if in_settings { &mut there } else { &mut here };
             side.insert(key.to_owned(), json!(value));
         }
@@ -94,6 +110,45 @@ impl Override {
     fn mode_is_right(&self, boot: &Boot) -> bool {
         !self.uefi || boot.mode.as_deref().is_none_or(|mode| mode == "UEFI")
     }
+
+    /// Whether the system or what waits for its next start shows all of it.
+    pub fn is_shown(&self, boot: Boot, pending: Option<Boot>) -> Option<Boot> {
+        let pending = pending.filter(|pending| pending.enabled.is_some());
+        if !self.uri_is_shown(&boot, pending.as_ref()) {
+            return None;
+        }
+        [Some(boot), pending].into_iter().flatten().find(|boot| self.is_shown_by(boot))
+    }
+
+    /// Whether the URI is shown by either: it may be kept beside the rest.
+    fn uri_is_shown(&self, boot: &Boot, pending: Option<&Boot>) -> bool {
+        let shows = |boot: &Boot| boot.http_uri == self.uri;
+        self.uri.is_none() || shows(boot) || pending.is_some_and(shows)
+    }
+}
+
+/// Whether the BMC can be told the UEFI mode, and the mode to tell it: where it has another, or wants to hear all.
+fn uefi(boot: &Boot, profile: &Profile) -> (bool, Option<&'static str>) {
+    let knows_uefi = boot.modes.is_empty() || boot.modes.iter().any(|mode| mode == "UEFI");
+    let differs = boot.mode.as_deref().is_some_and(|mode| mode != "UEFI");
+    let uefi = boot.mode.is_some() && knows_uefi && !profile.boot.no_mode;
+    (uefi, (uefi && (differs || profile.boot.full)).then_some("UEFI"))
+}
+
+/// Whether HTTP boot of an URI of ours is offered.
+pub fn http(boot: &Boot, settings: Option<&Boot>, targets: &[String]) -> HttpBoot {
+    let has = |key| boot.has(key) || settings.is_some_and(|settings| settings.has(key));
+    let listed = targets.iter().any(|target| target == HTTP_TARGET);
+    match (listed || targets.is_empty(), has(HTTP_URI)) {
+        (true, true) => HttpBoot::Offered,
+        (true, false) if listed || !has(TARGET) => HttpBoot::KeysMissing,
+        _ => HttpBoot::NotOffered,
+    }
+}
+
+/// Whether the settings must be read to know of HTTP boot.
+pub fn http_may_be_in_settings(boot: &Boot) -> bool {
+    boot.targets.iter().any(|target| target == HTTP_TARGET) && !boot.has(HTTP_URI)
 }
 
 /// Makes the override so, and sees it. `known` is the system as last seen.
@@ -112,7 +167,7 @@ pub async fn set(
     loop {
         let now = session.get(&system.path).await?;
         let boot = Boot::read(now.node());
-        if wanted.is_shown_by(&boot) {
+        if wanted.is_shown_by(&boot) && wanted.uri_is_shown(&boot, None) {
             return Ok((boot, now));
         }
         // Where the settings object takes it, the system may show the old value until the reset.
@@ -121,8 +176,9 @@ pub async fn set(
         let settings = read_settings(session, system).await?;
         if let Some(settings) = &settings {
             let pending = Boot::read(settings.node());
-            if pending.enabled.is_some() && wanted.is_shown_by(&pending) {
-                return Ok((pending, now));
+            let shown = if pending.enabled.is_some() { wanted.is_shown_by(&pending) } else { false };
+            if (shown || wanted.is_shown_by(&boot)) && wanted.uri_is_shown(&boot, Some(&pending)) {
+                return Ok((if shown { pending } else { boot }, now));
             }
             flipped |= !wanted.mode_is_right(&pending);
             seen = format!("{seen}, pending {}", pending.shown());
@@ -197,6 +253,29 @@ async fn send(
     Ok(())
 }
 
+/// Takes our URI out of HTTP boot again: to `null`, and where that is refused to the empty text. One that stays is
+/// said, not failed over: the override is off, and nothing is served there any more.
+pub async fn clear_uri(
+    session: &Session,
+    system: &System,
+    known: &Resource,
+    settings: Option<&Resource>,
+) -> Result<(), BmcError> {
+    let in_settings = settings.filter(|settings| Boot::read(settings.node()).has(HTTP_URI));
+    let (path, seen) = match (&system.settings, in_settings) {
+        (Some(path), Some(settings)) => (path, settings),
+        _ => (&system.path, known),
+    };
+    for empty in [Value::Null, json!("")] {
+        let attributes = Map::from_iter([(HTTP_URI.to_owned(), empty)]);
+        match send(session, path, attributes, seen, "clearing the URI of HTTP boot").await {
+            Err(BmcError::Refused { .. }) => {}
+            other => return other,
+        }
+    }
+    Ok(())
+}
+
 /// The targets a BMC allows: from the system, else from its settings.
 pub fn targets(boot: &Boot, settings: Option<&Resource>) -> Vec<String> {
     if !boot.targets.is_empty() {
@@ -211,11 +290,27 @@ pub fn no_cd(session: &Session, targets: &[String]) -> BmcError {
     missing(session, what, "update its firmware, or use another transport")
 }
 
+/// The error for a BMC that cannot boot over HTTP.
+pub fn no_http(session: &Session, offered: HttpBoot, targets: &[String]) -> BmcError {
+    if offered == HttpBoot::KeysMissing {
+        let what = "HttpBootUri among its boot settings";
+        let remedy = "some firmware shows it only after a first restart: restart the machine once with \
+                      `ForceRestart`, then probe again; otherwise update its firmware or use another transport";
+        return missing(session, what, remedy);
+    }
+    let what = format!("one-time UEFI HTTP boot (it allows {})", targets.join(", "));
+    missing(session, what, "update its firmware, or use another transport")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::profile::{Identity, Profiles};
     use super::super::wire::Node;
     use super::*;
+
+    fn once(mode: Option<&'static str>) -> Override {
+        Override { target: Some("Cd".into()), enabled: "Once", mode, shown: None, uefi: true, uri: None }
+    }
 
     fn boot(json: &Value) -> Boot {
         Boot::read(Node(json))
@@ -247,13 +342,7 @@ mod tests {
 
     #[test]
     fn attributes_go_to_the_settings_object_only_where_it_has_them() {
-        let plan = Override {
-            target: Some("Cd".into()),
-            enabled: "Once",
-            mode: Some("UEFI"),
-            shown: None,
-            uefi: true,
-        };
+        let plan = once(Some("UEFI"));
         let partial = boot(&json!({"Boot": {"BootSourceOverrideTarget": null, "BootOrder": []}}));
         let (there, here) = plan.split(Some(&partial));
         assert_eq!(Value::from(there), json!({"BootSourceOverrideTarget": "Cd"}));
@@ -263,6 +352,48 @@ mod tests {
         );
         let (there, here) = plan.split(None);
         assert!(there.is_empty() && here.len() == 3);
+    }
+
+    #[test]
+    fn http_boot_is_offered_only_with_the_target_and_the_key_for_its_uri() {
+        let full = json!({"Boot": {"BootSourceOverrideTarget": "None", "HttpBootUri": null}});
+        let keyless = json!({"Boot": {"BootSourceOverrideTarget": "None"}});
+        let empty = json!({"Boot": {}});
+        let key_only = json!({"Boot": {"HttpBootUri": ""}});
+        for (system, settings, targets, wanted) in [
+            (&full, None, vec!["Cd", "UefiHttp"], HttpBoot::Offered),
+            (&full, None, vec![], HttpBoot::Offered),
+            (&full, None, vec!["Cd", "Pxe"], HttpBoot::NotOffered),
+            (&keyless, None, vec!["UefiHttp"], HttpBoot::KeysMissing),
+            (&keyless, Some(&key_only), vec!["UefiHttp"], HttpBoot::Offered),
+            (&keyless, None, vec![], HttpBoot::NotOffered),
+            // A BlueField-3 before its first restart.
+            (&empty, None, vec![], HttpBoot::KeysMissing),
+        ] {
+            let targets: Vec<String> = targets.into_iter().map(str::to_owned).collect();
+            let settings = settings.map(boot);
+            assert_eq!(http(&boot(system), settings.as_ref(), &targets), wanted, "{system} {targets:?}");
+        }
+    }
+
+    #[test]
+    fn the_uri_goes_where_its_key_is_and_counts_only_when_it_shows() {
+        let uefi = boot(&json!({"Boot": {"BootSourceOverrideMode": "UEFI"}}));
+        let profiles = Profiles::builtin();
+        let generic = profiles.choose(&Identity::default());
+        let plan = Override::once_over_http(&uefi, generic, "http://a/c.iso");
+        let settings = boot(&json!({"Boot": {"HttpBootUri": null, "BootSourceOverrideTarget": "None"}}));
+        let (there, here) = plan.split(Some(&settings));
+        assert_eq!(
+            Value::from(there),
+            json!({"BootSourceOverrideTarget": "UefiHttp", "HttpBootUri": "http://a/c.iso"})
+        );
+        assert_eq!(Value::from(here), json!({"BootSourceOverrideEnabled": "Once"}));
+        let shows = |uri: Value| boot(&json!({"Boot": {"HttpBootUri": uri}}));
+        assert!(plan.uri_is_shown(&shows(json!("http://a/c.iso")), None));
+        assert!(plan.uri_is_shown(&shows(json!(null)), Some(&shows(json!("http://a/c.iso")))));
+        assert!(!plan.uri_is_shown(&shows(json!("http://a/other.iso")), Some(&shows(json!("")))));
+        assert!(Override::none(&uefi, &[], generic).uri_is_shown(&shows(json!("http://theirs/")), None));
     }
 
     #[test]
@@ -289,13 +420,7 @@ mod tests {
 
     #[test]
     fn a_mode_that_flipped_to_legacy_is_not_what_was_asked() {
-        let plan = Override {
-            target: Some("Cd".into()),
-            enabled: "Once",
-            mode: Some("UEFI"),
-            shown: None,
-            uefi: true,
-        };
+        let plan = once(Some("UEFI"));
         let state = |mode: &str| {
             boot(&json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd",
                 "BootSourceOverrideMode": mode}}))

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::address::{BmcAddress, Credentials};
-use super::bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
+use super::bmc::{Bmc, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
 use super::boot::{self, Override};
 use super::discover::{self, MediaSlot, MediaSlots, System, Way};
 use super::error::BmcError;
@@ -336,6 +336,37 @@ impl RedfishBmc {
         listed.filter(|name| name == "http" || name == "https").collect()
     }
 
+    /// Sets the one-time boot that `plan` makes of what the BMC has and allows.
+    async fn boot_as(
+        &self,
+        plan: impl Fn(&Boot, Option<&Boot>, &[String]) -> Result<Override, BmcError>,
+    ) -> Result<Boot, BmcError> {
+        let (system, _) = self.system().await?;
+        let remembered = self.memory().system.take();
+        // What was seen set before may have reverted: only a look now tells.
+        let remembered = remembered.filter(|(_, resource)| {
+            let boot = Boot::read(resource.node());
+            let wanted = plan(&boot, None, &boot.targets);
+            !wanted.is_ok_and(|wanted| wanted.is_shown(boot, None).is_some())
+        });
+        let (when, resource) = match remembered {
+            Some(seen) => seen,
+            None => (Instant::now(), self.session.get(&system.path).await?),
+        };
+        let settings = boot::read_settings(&self.session, system).await?;
+        let boot = Boot::read(resource.node());
+        let targets = boot::targets(&boot, settings.as_ref());
+        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
+        let wanted = plan(&boot, pending.as_ref(), &targets)?;
+        if let Some(seen) = wanted.is_shown(boot, pending) {
+            self.memory().system = Some((when, resource));
+            return Ok(seen);
+        }
+        let (seen, now) = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
+        self.remember_system(now);
+        Ok(seen)
+    }
+
     fn evidence(&self, before: u32, seen: String) -> Evidence {
         Evidence { seen, requests: self.requests().saturating_sub(before) }
     }
@@ -355,8 +386,11 @@ impl Bmc for RedfishBmc {
         let profile = self.profile().await?;
         let node = resource.node();
         let boot = Boot::read(node);
-        let settings =
-            if boot.targets.is_empty() { boot::read_settings(&self.session, system).await? } else { None };
+        let settings = if boot.targets.is_empty() || boot::http_may_be_in_settings(&boot) {
+            boot::read_settings(&self.session, system).await?
+        } else {
+            None
+        };
         let root = self.session.root().await?;
         let sku = if profile.read.serial_is_sku { node.get("SKU").string() } else { None };
         let serial = sku.or_else(|| node.get("SerialNumber").string());
@@ -373,6 +407,7 @@ impl Bmc for RedfishBmc {
             Some(BootWay::IdracFirstBootDevice) => Some("first boot device VCD-DVD".to_owned()),
             None => Override::once_from_cd(&boot, &targets, profile).and_then(Override::target),
         };
+        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
         Ok(Probe {
             vendor: root.vendor.clone().or_else(|| node.get("Manufacturer").string()),
             model: node.get("Model").string(),
@@ -382,6 +417,7 @@ impl Bmc for RedfishBmc {
             macs,
             power,
             slots,
+            http_boot: boot::http(&boot, pending.as_ref(), &targets),
             boot_targets: targets,
             boots_once,
             system: system.path.clone(),
@@ -398,9 +434,13 @@ impl Bmc for RedfishBmc {
         Ok(power::state(&self.session, &resource)?.0)
     }
 
-    async fn boot_progress(&self) -> Result<Option<String>, BmcError> {
+    async fn look(&self) -> Result<Look, BmcError> {
         let (_, resource) = self.read_system().await?;
-        Ok(resource.node().get("BootProgress").get("LastState").string().filter(|state| state != "None"))
+        let progress = resource.node().get("BootProgress").get("LastState").string();
+        Ok(Look {
+            power: power::state(&self.session, &resource)?.0,
+            boot_progress: progress.filter(|state| state != "None"),
+        })
     }
 
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError> {
@@ -479,36 +519,25 @@ impl Bmc for RedfishBmc {
             let seen = idrac_boot::set(&self.session, managers).await?;
             return Ok(self.evidence(before, format!("the BMC shows {seen}")));
         }
-        let remembered = self.memory().system.take();
-        // What was seen set before may have reverted: only a look now tells.
-        let remembered = remembered.filter(|(_, resource)| {
-            let boot = Boot::read(resource.node());
-            !Override::once_from_cd(&boot, &boot.targets, profile)
-                .is_some_and(|wanted| wanted.is_shown_by(&boot))
+        let seen = self.boot_as(|boot, _, targets| {
+            Override::once_from_cd(boot, targets, profile).ok_or_else(|| boot::no_cd(&self.session, targets))
         });
-        let (when, resource) = match remembered {
-            Some(seen) => seen,
-            None => (Instant::now(), self.session.get(&system.path).await?),
-        };
-        let settings = boot::read_settings(&self.session, system).await?;
-        let boot = Boot::read(resource.node());
-        let targets = boot::targets(&boot, settings.as_ref());
-        let Some(wanted) = Override::once_from_cd(&boot, &targets, profile) else {
-            return Err(boot::no_cd(&self.session, &targets));
-        };
-        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
-        let waiting = pending.filter(|pending| pending.enabled.is_some());
-        if let Some(seen) = [Some(boot), waiting].into_iter().flatten().find(|boot| wanted.is_shown_by(boot))
-        {
-            self.memory().system = Some((when, resource));
-            return Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())));
-        }
-        let (seen, now) = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
-        self.remember_system(now);
+        let seen = seen.await?;
         Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())))
     }
 
-    async fn clear_boot(&self) -> Result<Evidence, BmcError> {
+    async fn boot_http(&self, uri: &str) -> Result<Evidence, BmcError> {
+        let before = self.requests();
+        let profile = self.profile().await?;
+        let seen = self.boot_as(|boot, settings, targets| match boot::http(boot, settings, targets) {
+            HttpBoot::Offered => Ok(Override::once_over_http(boot, profile, uri)),
+            other => Err(boot::no_http(&self.session, other, targets)),
+        });
+        let seen = seen.await?;
+        Ok(self.evidence(before, format!("the boot override shows {}", seen.shown())))
+    }
+
+    async fn clear_boot(&self, ours: Option<&str>) -> Result<Evidence, BmcError> {
         let before = self.requests();
         let (system, resource) = self.read_system().await?;
         let profile = self.profile().await?;
@@ -522,6 +551,10 @@ impl Bmc for RedfishBmc {
         let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
         let wanted = Override::none(&boot, &boot::targets(&boot, settings.as_ref()), profile);
         let mut seen = boot.clone();
+        let holds_ours = |boot: &Boot| ours.is_some() && boot.http_uri.as_deref() == ours;
+        if holds_ours(&boot) || pending.as_ref().is_some_and(holds_ours) {
+            boot::clear_uri(&self.session, system, &resource, settings.as_ref()).await?;
+        }
         if !wanted.is_shown_by(&boot) || pending.is_some_and(|pending| pending.is_armed()) {
             let set = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
             seen = set.0;

@@ -38,7 +38,7 @@ mod walk;
 mod wire;
 
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
-pub use bmc::{Bmc, Evidence, Power, Probe, Slot, SlotId};
+pub use bmc::{Bmc, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
 pub use certificate::Certificate;
 pub use client::RedfishBmc;
 pub use error::BmcError;

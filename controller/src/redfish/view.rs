@@ -100,6 +100,8 @@ pub struct Boot {
     pub enabled: Option<String>,
     /// `BootSourceOverrideMode`; none where the BMC knows no modes.
     pub mode: Option<String>,
+    /// `HttpBootUri`, when it is set.
+    pub http_uri: Option<String>,
     /// Allowed targets; empty when not said.
     pub targets: Vec<String>,
     /// Allowed modes; empty when not said.
@@ -117,6 +119,7 @@ impl Boot {
             target: boot.get("BootSourceOverrideTarget").string(),
             enabled: boot.get("BootSourceOverrideEnabled").string(),
             mode: boot.get("BootSourceOverrideMode").string(),
+            http_uri: boot.get("HttpBootUri").string().filter(|uri| !uri.is_empty()),
             targets: allowed("BootSourceOverrideTarget"),
             modes: allowed("BootSourceOverrideMode"),
             present: boot.entries().map(|(key, _)| key.to_owned()).collect(),
@@ -129,11 +132,17 @@ impl Boot {
             && !matches!(self.target.as_deref(), None | Some("None"))
     }
 
-    /// As an operator reads it: `Cd Once UEFI`.
+    /// Whether the attribute is there at all.
+    pub fn has(&self, key: &str) -> bool {
+        self.present.iter().any(|name| name == key)
+    }
+
+    /// As an operator reads it: `Cd Once UEFI`, `UefiHttp Once UEFI http://…`.
     pub fn shown(&self) -> String {
         let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
-        let mode = self.mode.as_ref().map(|mode| format!(" {mode}")).unwrap_or_default();
-        format!("{} {}{mode}", word(&self.target), word(&self.enabled))
+        let rest = [&self.mode, &self.http_uri];
+        let rest: String = rest.into_iter().flatten().map(|value| format!(" {value}")).collect();
+        format!("{} {}{rest}", word(&self.target), word(&self.enabled))
     }
 }
 

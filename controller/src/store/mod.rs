@@ -26,8 +26,9 @@ pub use words::{
 };
 
 use crate::model::{
-    ApiToken, AuditEntry, Callback, CallbackId, Delivery, Event, Inputs, Job, JobId, Lease, Lifecycle, Live,
-    Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId, PushRun, Secret, TokenId,
+    ApiToken, AuditEntry, Callback, CallbackId, Capability, Delivery, Event, Family, Inputs, Job, JobId,
+    Lease, Lifecycle, Live, Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId, PushRun, Secret,
+    Seen, TokenId, capability::Feature,
 };
 
 /// Shorthand for what every method answers.
@@ -114,6 +115,19 @@ pub trait Store: Send + Sync + 'static {
     fn machine_password(&self, id: &MachineId) -> Result<Option<Secret<String>>>;
     /// Sets whether a machine may be written to, with an event that says why.
     fn set_lifecycle(&self, id: &MachineId, lifecycle: Lifecycle, event: NewEvent) -> Result<bool>;
+
+    // --- kinds of BMCs
+
+    /// The kind of BMC that a machine was last seen to have.
+    fn family(&self, machine: &MachineId) -> Result<Option<Family>>;
+    /// Keeps which kind a machine's BMC is.
+    fn set_family(&self, machine: &MachineId, family: &Family) -> Result<()>;
+    /// What was learnt of a kind.
+    fn capability(&self, family: &Family) -> Result<Option<Capability>>;
+    /// Adds to what is known of a kind; the same result again is no change.
+    fn learn(&self, family: &Family, what: Feature, seen: Seen) -> Result<()>;
+    /// Forgets what is known of a kind; false when nothing was.
+    fn forget_capability(&self, family: &Family) -> Result<bool>;
 
     // --- access
 

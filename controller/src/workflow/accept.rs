@@ -365,6 +365,7 @@ impl Workflow {
             touched: false,
             was_on: None,
             off_seen: false,
+            transport: None,
             media: vec![],
             retry_of,
             notes: recipe.notes.clone(),

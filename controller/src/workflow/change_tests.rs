@@ -36,6 +36,7 @@ fn job(target: &str, destructive: bool) -> Job {
         touched: false,
         was_on: Some(true),
         off_seen: false,
+        transport: None,
         media: vec![],
         retry_of: None,
         notes: None,

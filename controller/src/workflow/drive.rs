@@ -106,6 +106,8 @@ pub struct Cx {
     pub silence_said: Option<Timestamp>,
     /// The cleaning alarm was raised.
     pub alarmed: bool,
+    /// That the transport worked was told.
+    pub proved: bool,
 }
 
 /// First pause before a retry, and the longest.
@@ -352,6 +354,7 @@ impl Cx {
             primed: false,
             powered_at: None,
             silence_said: None,
+            proved: false,
             alarmed: false,
         }))
     }

@@ -39,7 +39,9 @@ impl Workflow {
         let asked = look(bmc.as_ref(), LOOK_DEADLINE).await;
         let identity = machine.identity();
         let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
-        Ok(Fitness::of(asked.as_ref(), &Expected { identity: &identity, media_url, evict: false }))
+        let transport = machine.transport;
+        let expected = Expected { identity: &identity, media_url, evict: false, transport };
+        Ok(Fitness::of(asked.as_ref(), &expected))
     }
 
     /// The same, and then a disc that holds nothing is put into the slot to boot from, watched, and taken out: whether

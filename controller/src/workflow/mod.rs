@@ -30,6 +30,7 @@ mod session;
 mod settings;
 mod steps;
 pub mod tokens;
+mod transport;
 mod trial;
 mod write;
 

@@ -77,8 +77,12 @@ impl Workflow {
         };
         let asked = look(bmc.as_ref(), PROBE_DEADLINE).await;
         let identity = settled.machine.identity();
-        let expected =
-            Expected { identity: &identity, media_url: &settled.media_url, evict: submission.evict };
+        let expected = Expected {
+            identity: &identity,
+            media_url: &settled.media_url,
+            evict: submission.evict,
+            transport: settled.machine.transport,
+        };
         let fitness = Fitness::of(asked.as_ref(), &expected);
         plan.problems.extend(fitness.failure().map(|failure| failure.reason));
         plan.bmc = Some(fitness);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // the helpers of tests, too
 
 mod faults;
+mod http_boot;
 mod makers;
 mod manners;
 mod order;

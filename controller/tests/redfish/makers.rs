@@ -142,7 +142,7 @@ async fn an_idrac_is_told_by_attribute_to_boot_its_virtual_cd_and_only_the_first
     assert_eq!(seen, "the BMC shows first boot device VCD-DVD, once Enabled");
     let error = bmc.boot_once(&probe.slots[1].id).await.unwrap_err().to_string();
     assert!(error.contains("boot from slot"), "{error}");
-    bmc.clear_boot().await.unwrap();
+    bmc.clear_boot(None).await.unwrap();
     let wanted = |device: &str| {
         let attributes = json!({"ServerBoot.1.FirstBootDevice": device, "ServerBoot.1.BootOnce": "Enabled"});
         (format!("PATCH {ATTRIBUTES}"), json!({"Attributes": attributes}))

@@ -51,7 +51,7 @@ async fn cleaning_up_leaves_the_machine_off_empty_and_without_a_session() {
         assert_eq!(seen, format!("slot {} is empty (Inserted=false)", slot.id.0));
     }
     assert!(bmc.slots().await.unwrap().iter().all(|slot| !slot.inserted && slot.image.is_none()));
-    bmc.clear_boot().await.unwrap();
+    bmc.clear_boot(None).await.unwrap();
     bmc.close().await;
     bmc.close().await;
 
@@ -69,7 +69,7 @@ async fn wanting_what_already_is_changes_nothing() {
     rack.machine(0).clear_requests();
     bmc.set_power(Power::Off).await.unwrap();
     bmc.eject(&slots[0].id).await.unwrap();
-    bmc.clear_boot().await.unwrap();
+    bmc.clear_boot(None).await.unwrap();
     let seen = rack.machine(0).requests();
     assert!(seen.iter().all(|request| request.method == "GET"), "{seen:?}");
 }
@@ -111,7 +111,7 @@ async fn boot_progress_and_power_are_read_when_asked_for() {
     assert_eq!(bmc.power().await.unwrap(), Power::Off);
     rack.machine(0).power_on().await.unwrap();
     assert_eq!(bmc.power().await.unwrap(), Power::On);
-    bmc.boot_progress().await.unwrap();
+    assert_eq!(bmc.look().await.unwrap().power, Power::On);
 }
 
 #[tokio::test]

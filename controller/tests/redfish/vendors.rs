@@ -25,6 +25,7 @@ fn expected(vendor: Vendor) -> (Option<&'static str>, &'static [&'static str]) {
         Vendor::OpenbmcGb200 => (Some("NVIDIA GB200, GB300, GH200 (OpenBMC)"), &["USB1*", "USB2*"]),
         Vendor::AmiDgx => (Some("NVIDIA DGX A100, H100 (AMI MegaRAC)"), &["CD1*"]),
         Vendor::Ilo4 => (Some("HPE iLO 4"), &["2*", "1"]),
+        Vendor::Idrac8 => (Some("Dell iDRAC8"), &["CD*"]),
         Vendor::Bluefield => (Some("NVIDIA BlueField-3"), &[]),
         Vendor::Sushy => (Some("sushy-tools emulator"), &["Cd*", "Floppy"]),
     }
@@ -85,7 +86,7 @@ async fn tidy(_: Vendor, probe: &Probe, bmc: &dyn Bmc) -> Result<(), BmcError> {
     for slot in &probe.slots {
         bmc.eject(&slot.id).await?;
     }
-    bmc.clear_boot().await?;
+    bmc.clear_boot(None).await?;
     bmc.close().await;
     Ok(())
 }

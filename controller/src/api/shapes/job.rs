@@ -34,6 +34,18 @@ pub enum Status {
     Cancelled,
 }
 
+/// How the maintenance OS gets onto a machine.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Two slots: boot medium and task medium.
+    VirtualMedia,
+    /// One slot: the task medium travels inside the boot medium.
+    Composed,
+    /// No slot: firmware fetches the composed medium into memory.
+    HttpBoot,
+}
+
 /// One run of a recipe on one machine.
 #[derive(ToSchema)]
 pub struct Job {
@@ -56,6 +68,11 @@ pub struct Job {
     destructive: bool,
     /// Power, media or boot override of the machine may differ from what they were.
     touched: bool,
+    /// How the maintenance OS gets onto the machine, once that is chosen.
+    #[schema(inline)]
+    transport: Option<Transport>,
+    /// Why so.
+    transport_why: Option<String>,
     /// Its steps in order.
     steps: Vec<Step>,
     /// The image, resolved when the job was accepted.

@@ -26,6 +26,51 @@ pub struct MachineInput {
     media_url: Option<String>,
     /// Base URL of the API as this machine's host reaches it, when not the site's.
     api_url: Option<String>,
+    /// How the maintenance OS gets onto it; absent: `auto`.
+    #[schema(inline)]
+    transport: Option<TransportSetting>,
+}
+
+/// How the maintenance OS gets onto a machine: the best that works, or this one and no other.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransportSetting {
+    /// The best that works.
+    Auto,
+    /// Two slots: boot medium and task medium.
+    VirtualMedia,
+    /// One slot: the task medium travels inside the boot medium.
+    Composed,
+    /// No slot: firmware fetches the composed medium into memory (`media_url` must be reachable from the host).
+    HttpBoot,
+}
+
+/// What was learnt of the kind of BMC that a machine has, by watching jobs on machines of that kind.
+#[derive(ToSchema)]
+pub struct Capability {
+    vendor: String,
+    model: String,
+    /// Version of the BMC's firmware. Another version is another kind.
+    firmware: String,
+    /// A second medium beside the boot medium.
+    second_slot: Option<CapabilitySeen>,
+    /// Everything in one slot.
+    composed: Option<CapabilitySeen>,
+    /// HTTP boot of our URI.
+    http_boot: Option<CapabilitySeen>,
+}
+
+/// One observation.
+#[derive(ToSchema)]
+pub struct CapabilitySeen {
+    works: bool,
+    /// What was seen, in words.
+    what: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// The job that saw it.
+    #[schema(format = "uuid")]
+    job: String,
 }
 
 /// Where the BMC is and how to enter it.
@@ -154,6 +199,8 @@ pub struct Machine {
     deadlines: Option<BTreeMap<String, u64>>,
     media_url: Option<String>,
     api_url: Option<String>,
+    #[schema(inline)]
+    transport: TransportSetting,
     lifecycle: Lifecycle,
     #[schema(format = DateTime)]
     created_at: String,
@@ -166,6 +213,8 @@ pub struct Machine {
     /// The job that has it; only where one machine is shown.
     #[schema(format = "uuid")]
     active_job: Option<String>,
+    /// What is known of its kind of BMC; only where one machine is shown, and after the first look at it.
+    capability: Option<Capability>,
 }
 
 /// Machines by serial.
@@ -215,6 +264,18 @@ pub struct Slot {
     boots: bool,
 }
 
+/// Whether a BMC can have its machine boot over HTTP from an URI of ours.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum HttpBoot {
+    /// Yes.
+    Offered,
+    /// It should, but the attributes are not there: some firmware shows them only after its first restart.
+    KeysMissing,
+    /// It says nothing of it.
+    NotOffered,
+}
+
 /// What a BMC says of itself and its machine.
 #[derive(ToSchema)]
 pub struct Probe {
@@ -236,6 +297,8 @@ pub struct Probe {
     slots: Vec<Slot>,
     /// Allowed one-time boot targets; empty when the BMC does not say.
     boot_targets: Vec<String>,
+    #[schema(inline)]
+    http_boot: HttpBoot,
     /// How a one-time boot from a virtual CD would be set; null when it cannot.
     #[schema(required)]
     boots_once: Option<String>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -59,6 +59,23 @@ pub struct Add {
     /// Base URL of the API as this machine's host reaches it, when not the site's
     #[arg(long, value_name = "URL")]
     api_url: Option<String>,
+    /// How the maintenance OS gets onto it. auto takes the best that works
+    #[arg(long, value_enum, default_value = "auto")]
+    transport: Transport,
+}
+
+/// As the API writes them.
+#[derive(Debug, Clone, Copy, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Transport {
+    /// The best that works
+    Auto,
+    /// Boot medium and task medium in a slot each
+    VirtualMedia,
+    /// Both in one slot
+    Composed,
+    /// Firmware fetches them over HTTP; the media URL must be reachable from the host
+    HttpBoot,
 }
 
 /// `name=value`.
@@ -91,6 +108,7 @@ pub async fn run(client: &Client, wanted: &Add) -> anyhow::Result<()> {
         "macs": wanted.macs,
         "labels": wanted.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "deadlines": deadlines(&wanted.deadlines)?,
+        "transport": wanted.transport,
     });
     let optional = [
         ("/bmc", "certificate_sha256", pin.as_ref()),

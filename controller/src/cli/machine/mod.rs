@@ -49,6 +49,10 @@ enum Command {
     /// For a BMC that was replaced, or made itself a new certificate. Both certificates are shown; on a terminal you
     /// are asked.
     Repin(trust::Repin),
+    /// Forget what jobs learnt of a machine's kind of BMC
+    ///
+    /// Of every machine of the same vendor, model and BMC firmware: their next jobs try the best transport again.
+    Forget(One),
     /// Remove a machine
     Rm(One),
     /// Free a quarantined machine, or take one out of service
@@ -111,6 +115,10 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
             return probe::run(&client, &wanted).await;
         }
         Command::Repin(wanted) => trust::repin(&client, &wanted).await?,
+        Command::Forget(wanted) => {
+            client.delete(&path(&["machines", &wanted.serial, "capability"])).await?;
+            println!("what was learnt of the kind of BMC that {} has is forgotten", wanted.serial);
+        }
         Command::Rm(wanted) => {
             client.delete(&path(&["machines", &wanted.serial])).await?;
             println!("{} is removed", wanted.serial);
@@ -236,10 +244,37 @@ fn shown(machine: &Value) -> String {
         ("labels", text(&machine["labels"])),
         ("deadlines", text(&machine["deadlines"])),
         ("host network", text(&machine["host_network"])),
+        ("transport", text(&machine["transport"])),
+        ("bmc kind", kind(&machine["capability"])),
+        ("two slots", learnt(&machine["capability"]["second_slot"])),
+        ("one slot", learnt(&machine["capability"]["composed"])),
+        ("http boot", learnt(&machine["capability"]["http_boot"])),
         ("media url", text(&machine["media_url"])),
         ("api url", text(&machine["api_url"])),
         ("added", text(&machine["created_at"])),
     ])
+}
+
+/// Vendor, model and firmware of a BMC that was looked at.
+fn kind(known: &Value) -> String {
+    match known {
+        Value::Object(_) => {
+            let part = |name: &str| text(&known[name]);
+            format!("{} {} (BMC {})", part("vendor"), part("model"), part("firmware"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// An observation of jobs on machines of this kind.
+fn learnt(seen: &Value) -> String {
+    match seen["works"].as_bool() {
+        Some(works) => {
+            let word = if works { "works" } else { "does not work" };
+            format!("{word}: {} (job {}, {})", text(&seen["what"]), text(&seen["job"]), text(&seen["at"]))
+        }
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use super::super::{Result, StoreError};
 use super::db;
 
 /// In order; the first brings an empty file to version 1. Released files are never edited.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_callback_secret.sql"),
     include_str!("migrations/0003_push_rules.sql"),
+    include_str!("migrations/0004_capabilities.sql"),
 ];
 
 /// Version after the last of them.
-pub const NEWEST: i64 = 3;
+pub const NEWEST: i64 = 4;
 
 /// Brings the file to [`NEWEST`], each step in a transaction of its own.
 pub fn run(connection: &mut Connection, path: &str) -> Result<()> {

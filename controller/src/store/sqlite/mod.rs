@@ -7,6 +7,7 @@
 //! A lock on `<file>.lock` keeps a second controller out, which makes leases of other owners leases of the dead.
 
 mod access;
+mod capabilities;
 mod jobs;
 mod known_tokens;
 mod machines;
@@ -30,8 +31,9 @@ use super::{
     PushRunEnd, Removed, Result, RuleAdded, RuleSecrets, Sealer, Store, StoreError, Updated,
 };
 use crate::model::{
-    Announcement, ApiToken, AuditEntry, Callback, CallbackId, Delivery, Event, Inputs, Job, JobId, Lease,
-    Lifecycle, Live, Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId, PushRun, Secret, TokenId,
+    Announcement, ApiToken, AuditEntry, Callback, CallbackId, Capability, Delivery, Event, Family, Inputs,
+    Job, JobId, Lease, Lifecycle, Live, Machine, MachineId, NewEvent, PushMode, PushRule, PushRuleId,
+    PushRun, Secret, Seen, TokenId, capability::Feature,
 };
 
 /// Nobody else can have the file open, so leases of other owners are leases of the dead.
@@ -274,6 +276,24 @@ impl Store for SqliteStore {
             }
             Ok(known)
         })
+    }
+
+    fn family(&self, machine: &MachineId) -> Result<Option<Family>> {
+        self.read("reading which BMC a machine has", |c| capabilities::family(c, machine))
+    }
+    fn set_family(&self, machine: &MachineId, family: &Family) -> Result<()> {
+        self.write("keeping which BMC a machine has", |tx| capabilities::set_family(tx, machine, family))
+    }
+    fn capability(&self, family: &Family) -> Result<Option<Capability>> {
+        self.read("reading what is known of a kind of BMC", |c| capabilities::one(c, family))
+    }
+    fn learn(&self, family: &Family, what: Feature, seen: Seen) -> Result<()> {
+        self.write("keeping what was learnt of a kind of BMC", |tx| {
+            capabilities::learn(tx, family, what, seen)
+        })
+    }
+    fn forget_capability(&self, family: &Family) -> Result<bool> {
+        self.write("forgetting what is known of a kind of BMC", |tx| capabilities::forget(tx, family))
     }
 
     fn add_token(&self, token: ApiToken, sha256: [u8; 32]) -> Result<()> {

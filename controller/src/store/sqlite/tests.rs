@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn open(dir: &tempfile::TempDir) -> SqliteStore {
+pub(super) fn open(dir: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(&dir.path().join("slipway.db"), Sealer::new(&[1; 32])).unwrap()
 }
 
@@ -40,6 +40,7 @@ fn machine(serial: &str) -> Machine {
         deadlines: [].into(),
         media_url: None,
         api_url: None,
+        transport: crate::model::TransportSetting::Auto,
         lifecycle: Lifecycle::Free,
         created_at: at(0),
         updated_at: at(0),
@@ -82,6 +83,7 @@ fn new_job(machine: &Machine) -> NewJob {
             touched: false,
             was_on: None,
             off_seen: false,
+            transport: None,
             media: vec![],
             retry_of: None,
             notes: None,
@@ -112,7 +114,7 @@ fn made(store: &SqliteStore, new: NewJob) -> Job {
     }
 }
 
-fn with_machine(store: &SqliteStore, serial: &str) -> Machine {
+pub(super) fn with_machine(store: &SqliteStore, serial: &str) -> Machine {
     let machine = machine(serial);
     assert_eq!(store.add_machine(machine.clone(), "calvin".to_owned().into()).unwrap(), Added::Done);
     machine

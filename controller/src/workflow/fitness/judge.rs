@@ -2,7 +2,8 @@
 
 use super::super::berth::{self, Berths, NoBerth};
 use super::{Check, Expected, Name, occupant};
-use crate::redfish::{Power, Probe};
+use crate::model::{Transport, TransportSetting};
+use crate::redfish::{HttpBoot, Power, Probe};
 
 /// A BMC's clock further off than this, in seconds, is worth a warning: its own checks of certificates and signatures
 /// depend on it.
@@ -29,7 +30,7 @@ pub fn seen(probe: &Probe, expected: &Expected<'_>) -> Vec<Check> {
         power(probe),
     ];
     checks.extend(media(probe, expected));
-    checks.push(boot_target(probe));
+    checks.push(boot_target(probe, expected));
     checks.push(media_url(probe, expected));
     checks.push(clock(probe));
     checks
@@ -96,7 +97,43 @@ fn power(probe: &Probe) -> Check {
     }
 }
 
+/// Whether the firmware is to fetch the medium itself: where the record wants that, or nothing else is left.
+fn by_http(probe: &Probe, expected: &Expected<'_>) -> bool {
+    match expected.transport {
+        TransportSetting::HttpBoot => true,
+        TransportSetting::Auto => {
+            let no_media = probe.boots_once.is_none() || !probe.slots.iter().any(|slot| slot.boots);
+            no_media && probe.http_boot == HttpBoot::Offered
+        }
+        TransportSetting::VirtualMedia | TransportSetting::Composed => false,
+    }
+}
+
+/// What stands for slots where the firmware fetches the medium itself.
+fn http_boot(probe: &Probe) -> Check {
+    let (seen, remedy) = match probe.http_boot {
+        HttpBoot::Offered => return Check::yes(Name::Slots, "none is needed: the firmware boots over HTTP"),
+        HttpBoot::KeysMissing => (
+            "the BMC does not show HttpBootUri, which HTTP boot needs",
+            "restart the machine once with ForceRestart: some firmware shows it only then",
+        ),
+        HttpBoot::NotOffered => (
+            "the BMC offers no HTTP boot, which the machine's record wants",
+            "set another transport, or `auto`",
+        ),
+    };
+    Check::no(
+        Name::Slots,
+        "transport.unusable",
+        format!("{seen} (transport {})", Transport::HttpBoot),
+        remedy,
+    )
+}
+
 fn media(probe: &Probe, expected: &Expected<'_>) -> [Check; 2] {
+    if by_http(probe, expected) {
+        return [http_boot(probe), Check::yes(Name::Licence, "virtual media are not needed")];
+    }
     let licence = || Check::yes(Name::Licence, "virtual media are offered");
     let is_ours = |slot: &crate::redfish::Slot| berth::is_in_our_namespace(slot, expected.media_url);
     let slots = match berth::choose(&probe.slots, expected.evict, is_ours) {
@@ -130,7 +167,10 @@ fn media(probe: &Probe, expected: &Expected<'_>) -> [Check; 2] {
     [slots, licence()]
 }
 
-fn boot_target(probe: &Probe) -> Check {
+fn boot_target(probe: &Probe, expected: &Expected<'_>) -> Check {
+    if by_http(probe, expected) {
+        return Check::yes(Name::BootTarget, "one-time boot: UefiHttp");
+    }
     match &probe.boots_once {
         Some(target) if probe.boot_targets.is_empty() => Check::yes(
             Name::BootTarget,

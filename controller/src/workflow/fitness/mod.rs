@@ -14,7 +14,7 @@ mod tests;
 use schema::task::Identity;
 use serde::Serialize;
 
-use crate::model::Failure;
+use crate::model::{Failure, TransportSetting};
 use crate::redfish::{BmcError, Probe, Slot};
 
 /// What a job needs of a BMC.
@@ -26,6 +26,8 @@ pub struct Expected<'a> {
     pub media_url: &'a str,
     /// Whether somebody else's images may be taken out.
     pub evict: bool,
+    /// How the maintenance OS shall get onto the machine.
+    pub transport: TransportSetting,
 }
 
 /// What was found.

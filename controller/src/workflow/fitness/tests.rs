@@ -3,7 +3,8 @@
 use schema::task::Identity;
 
 use super::{Expected, Fitness, Name, Verdict};
-use crate::redfish::{BmcError, Power, Probe, Slot, SlotId};
+use crate::model::TransportSetting;
+use crate::redfish::{BmcError, HttpBoot, Power, Probe, Slot, SlotId};
 
 const UUID: &str = "4c4c4544-0051-3610-8052-b4c04f4e3233";
 const MAC: &str = "52:54:00:00:00:01";
@@ -29,6 +30,7 @@ fn good() -> Probe {
         power: Power::Off,
         slots: vec![slot("cd", true, None), slot("usb", false, None)],
         boot_targets: vec!["Cd".to_owned()],
+        http_boot: HttpBoot::NotOffered,
         boots_once: Some("Cd".to_owned()),
         system: "/redfish/v1/Systems/1".to_owned(),
         family: "any".to_owned(),
@@ -42,7 +44,8 @@ fn good() -> Probe {
 fn judged(probe: Result<&Probe, &BmcError>) -> Fitness {
     let identity =
         Identity { serial: "ABC123".to_owned(), uuid: Some(UUID.to_owned()), macs: vec![MAC.to_owned()] };
-    let expected = Expected { identity: &identity, media_url: "http://10.0.0.5:8080", evict: false };
+    let (media_url, transport) = ("http://10.0.0.5:8080", TransportSetting::Auto);
+    let expected = Expected { identity: &identity, media_url, evict: false, transport };
     Fitness::of(probe, &expected)
 }
 
@@ -84,6 +87,14 @@ fn whatever_stops_a_job_is_a_no_with_its_code_and_whatever_should_be_looked_at_i
         (|p| (p.serial, p.uuid, p.macs) = (None, None, vec![MAC.to_uppercase()]), &["identity warn -"]),
         (|p| p.macs = vec!["aa:bb:cc:00:00:00".to_owned()], &["identity warn -"]),
         (|p| p.slots.clear(), &["slots no bmc.no_boot_slot", "licence warn -"]),
+        // Without slots the firmware may fetch the medium itself.
+        (
+            |p| {
+                p.slots.clear();
+                p.http_boot = HttpBoot::Offered;
+            },
+            &[],
+        ),
         (|p| p.slots = vec![slot("usb", false, None)], &["slots no bmc.no_boot_slot", "licence warn -"]),
         (|p| p.slots = vec![slot("cd", true, None)], &[]),
         (|p| p.slots[0] = slot("cd", true, Some("http://10.0.0.9/rescue.iso")), &["slots no slot.occupied"]),
@@ -125,7 +136,9 @@ fn a_name_in_the_media_url_is_worth_a_warning_and_a_query_ends_it() {
         ("http://media.example:8080", Verdict::Warn),
         ("http://10.0.0.5/?site=a", Verdict::No),
     ] {
-        let fitness = Fitness::of(Ok(&good()), &Expected { identity: &identity, media_url, evict: false });
+        let transport = TransportSetting::Auto;
+        let expected = Expected { identity: &identity, media_url, evict: false, transport };
+        let fitness = Fitness::of(Ok(&good()), &expected);
         let check = fitness.checks.iter().find(|check| check.name == Name::MediaUrl).unwrap();
         assert_eq!(check.verdict, wanted, "{media_url}: {check:?}");
     }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::{Came, Cx, Next};
 use crate::model::Job;
-use crate::redfish::{Power, SlotId};
+use crate::redfish::Power;
+use crate::workflow::transport;
 use crate::workflow::write::later;
 
 /// Between looks at the machine's power while the host is awaited: it may have been switched off by hand.
@@ -25,8 +26,8 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         if primed || bmc.power().await? == Power::Off {
             // Not on yet, or off again: either way nothing ran that was told to go on. Firmware may have used the
             // override up, so it is set anew before each power-on of ours but the one right after mounting.
-            if let Some(medium) = job.media.first().filter(|_| !primed) {
-                cx.saw(job, &bmc.boot_once(&SlotId(medium.slot.clone())).await?).await?;
+            if !primed && let Some(evidence) = transport::arm(job, bmc.as_ref()).await? {
+                cx.saw(job, &evidence).await?;
             }
             cx.saw(job, &bmc.set_power(Power::On).await?).await?;
         }

@@ -33,7 +33,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         let text = format!("slot {} still shows this job's medium after it was ejected", slot.id.0);
         return Err(Fault::new("bmc.not_observed", text, true));
     }
-    cx.saw(&job, &bmc.clear_boot().await?).await?;
+    cx.saw(&job, &bmc.clear_boot(job.http_boot_uri()).await?).await?;
     if ends_on(&job) {
         cx.saw(&job, &bmc.set_power(Power::On).await?).await?;
     }

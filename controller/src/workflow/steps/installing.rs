@@ -10,6 +10,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     if let Err(fault) = cx.urls(job).await {
         tracing::warn!(job_id = %job.id, error = fault.text, "the media of a running job are not served");
     }
+    cx.transport_proved(job).await;
     let (settings, now) = (cx.workflow.deps.settings.clone(), cx.workflow.now());
     let heard = cx.workflow.heard_at(job);
     let (silent_from, lost_from) = (later(heard, settings.silence), later(heard, settings.lost));
@@ -49,11 +50,12 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 async fn seen(cx: &mut Cx) -> Result<String, String> {
     let bmc = cx.bmc().await.map_err(|fault| fault.text)?;
-    let power = bmc.power().await.map_err(|error| error.to_string())?;
-    let progress = bmc.boot_progress().await.map_err(|error| error.to_string())?;
-    let power = match power {
+    let look = bmc.look().await.map_err(|error| error.to_string())?;
+    let power = match look.power {
         Power::On => "power is on",
         Power::Off => "power is off",
     };
-    Ok(progress.map_or_else(|| power.to_owned(), |progress| format!("{power}, boot progress {progress}")))
+    Ok(look
+        .boot_progress
+        .map_or_else(|| power.to_owned(), |progress| format!("{power}, boot progress {progress}")))
 }

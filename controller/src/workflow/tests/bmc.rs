@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::model::{Machine, Secret};
-use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe, Slot, SlotId};
+use crate::redfish::{Bmc, BmcError, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
 use crate::workflow::{Bmcs, EdgeError};
 
 /// When an operation hangs for ever.
@@ -39,6 +39,15 @@ pub struct State {
     pub passwords: Vec<String>,
     /// Boots of the installed disk.
     pub disk_boots: u32,
+    /// What it says of HTTP boot; nothing: that it has none.
+    pub http_boot: Option<HttpBoot>,
+    /// What firmware was told to boot.
+    pub http_uri: Option<String>,
+    pub boot_progress: Option<String>,
+    /// Version of its firmware, when not 1.0.
+    pub firmware: Option<&'static str>,
+    /// It forgets what is in the first slot when the second is filled.
+    pub drops_first: bool,
 }
 
 #[derive(Clone, Default)]
@@ -51,6 +60,7 @@ impl FakeBmc {
             let mut state = bmc.state();
             state.serial = serial.to_owned();
             state.slots = vec![("Cd".to_owned(), None), ("Usb".to_owned(), None)];
+            state.boot_progress = Some("OSRunning".to_owned());
         }
         bmc
     }
@@ -104,7 +114,7 @@ impl FakeBmc {
 impl State {
     fn power(&mut self, on: bool) {
         if on && !self.power_on {
-            if self.once && self.slots.iter().any(|(_, image)| image.is_some()) {
+            if self.once && (self.http_uri.is_some() || self.slots.iter().any(|(_, image)| image.is_some())) {
                 self.boots += 1;
             } else {
                 self.disk_boots += 1;
@@ -142,16 +152,18 @@ impl Bmc for FakeBmc {
         self.check("probe")?;
         let power = self.power().await?;
         let slots = self.slots().await?;
+        let state = self.state();
         Ok(Probe {
             vendor: Some("Fake".to_owned()),
             model: Some("One".to_owned()),
-            firmware: Some("1.0".to_owned()),
-            serial: Some(self.state().serial.clone()),
+            firmware: Some(state.firmware.unwrap_or("1.0").to_owned()),
+            serial: Some(state.serial.clone()),
             uuid: None,
             macs: vec![],
             power,
             slots,
             boot_targets: vec!["Cd".to_owned()],
+            http_boot: state.http_boot.unwrap_or(HttpBoot::NotOffered),
             boots_once: Some("Cd".to_owned()),
             system: "/redfish/v1/Systems/1".to_owned(),
             family: "a fake".to_owned(),
@@ -165,9 +177,11 @@ impl Bmc for FakeBmc {
         self.check("power")?;
         Ok(if self.state().power_on { Power::On } else { Power::Off })
     }
-    async fn boot_progress(&self) -> Result<Option<String>, BmcError> {
-        self.check("boot_progress")?;
-        Ok(Some("OSRunning".to_owned()))
+    async fn look(&self) -> Result<Look, BmcError> {
+        self.check("look")?;
+        let power = self.power().await?;
+        let boot_progress = self.state().boot_progress.clone();
+        Ok(Look { power, boot_progress })
     }
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError> {
         self.change("power", &format!("{wanted:?}"), |state| state.power(wanted == Power::On)).await
@@ -191,6 +205,8 @@ impl Bmc for FakeBmc {
             for (id, image) in &mut state.slots {
                 if *id == slot.0 {
                     *image = Some(url.to_owned());
+                } else if state.drops_first {
+                    *image = None;
                 }
             }
         })
@@ -209,8 +225,19 @@ impl Bmc for FakeBmc {
     async fn boot_once(&self, slot: &SlotId) -> Result<Evidence, BmcError> {
         self.change("once", &slot.0, |state| state.once = true).await
     }
-    async fn clear_boot(&self) -> Result<Evidence, BmcError> {
-        self.change("clear", "", |state| state.once = false).await
+    async fn boot_http(&self, uri: &str) -> Result<Evidence, BmcError> {
+        self.change("http", "", |state| {
+            state.once = true;
+            state.http_uri = Some(uri.to_owned());
+        })
+        .await
+    }
+    async fn clear_boot(&self, ours: Option<&str>) -> Result<Evidence, BmcError> {
+        self.change("clear", "", |state| {
+            state.once = false;
+            state.http_uri = state.http_uri.take().filter(|uri| Some(uri.as_str()) != ours);
+        })
+        .await
     }
     async fn close(&self) {
         self.state().open -= 1;

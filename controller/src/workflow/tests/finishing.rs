@@ -61,6 +61,7 @@ async fn a_recipe_becomes_an_installed_machine_and_nothing_stays_behind() {
             "job.queued",
             "phase.staging",
             "phase.probing",
+            "media.transport",
             "phase.mounting",
             "phase.booting",
             "host.started",
@@ -143,7 +144,7 @@ async fn a_second_slot_that_refuses_is_done_without() {
     let job = world.accept(|_| {}).await;
     let token = world.until_installing(&job.id).await;
     assert!(world.bmc.images()[0].as_ref().unwrap().ends_with("/composed.iso"));
-    assert!(world.codes(&job.id).contains(&"media.composed".to_owned()));
+    assert!(world.codes(&job.id).contains(&"media.transport".to_owned()));
     world.say(&token, report(ReportStatus::Success)).await.unwrap();
     world.until_name(&job.id, "released").await;
     assert!(world.bmc.images().iter().all(Option::is_none));

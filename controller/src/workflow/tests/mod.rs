@@ -9,4 +9,5 @@ mod pushing;
 mod reporting;
 mod restarting;
 mod telling;
+mod transporting;
 mod world;

@@ -373,6 +373,7 @@ pub fn machine(serial: &str, now: Timestamp) -> Machine {
         deadlines: [].into(),
         media_url: None,
         api_url: None,
+        transport: crate::model::TransportSetting::Auto,
         lifecycle: Lifecycle::Free,
         created_at: now,
         updated_at: now,

@@ -59,6 +59,7 @@ impl SimHost {
     fn disc<'a>(boot: &'a Boot, stage: &Stage) -> Option<&'a str> {
         match &boot.source {
             BootSource::Slot { .. } => boot.boot_medium(),
+            BootSource::UefiHttp { uri } => Some(uri),
             // A disk that does not boot: firmware goes on to the drives.
             BootSource::Order if stage.disk() == Disk::Wiped => {
                 boot.media.first().map(|medium| medium.url.as_str())

@@ -51,9 +51,34 @@ async fn a_machine_with_one_slot_gets_both_media_in_one() {
     let site = site_with(|machine| machine.quirks.single_slot = true).await;
     let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
     let job = site.api().wait_complete(&id).await.unwrap();
-    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!((&job["status"], &job["transport"]), (&json!("succeeded"), &json!("composed")), "{job:#}");
     assert_eq!(site.stage(0).times(&Deed::Wiped), 1);
     assert_tidy(&site, 0);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_transport_that_a_record_asks_for_installs_and_is_known_to_work_from_then_on() {
+    let site = site().await;
+    for (n, transport) in ["virtual-media", "composed", "http-boot"].into_iter().enumerate() {
+        site.describe(0, |machine| machine["transport"] = json!(transport)).await.unwrap();
+        site.machine(0).clear_requests();
+        let body = json!({ "server_serial": site.serial(0), "recipe": site.recipe(), "reinstall": true });
+        let id = site.api().submit_with(body).await.unwrap();
+        let job = site.api().wait_complete(&id).await.unwrap();
+        assert_eq!((&job["status"], &job["transport"]), (&json!("succeeded"), &json!(transport)), "{job:#}");
+        assert_eq!((count(&job, "media.transport"), site.stage(0).times(&Deed::Wiped)), (1, n + 1));
+        let inserts = site.machine(0).requests();
+        let inserts = inserts.iter().filter(|request| request.path.ends_with("InsertMedia")).count();
+        assert_eq!(inserts, 2 - n, "{transport}");
+        assert_tidy(&site, 0);
+        assert_eq!(site.machine(0).boot_override().http_boot_uri, "");
+        assert_no_session(&site, 0).await;
+    }
+    let machine = site.api().machine(site.serial(0)).await.unwrap();
+    for feature in ["second_slot", "composed", "http_boot"] {
+        assert_eq!(machine["capability"][feature]["works"], true, "{feature}: {machine:#}");
+    }
     site.end().await;
 }
 

@@ -120,11 +120,22 @@ async fn media_that_the_bmc_cannot_reach_are_named_in_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bmc_without_a_slot_is_told_from_one_with() {
+async fn a_bmc_without_a_slot_is_told_from_one_with_and_left_to_http_boot_where_it_has_that() {
     let site = site().await;
     let none = json!({ "Members": [], "Members@odata.count": 0 });
     let properties = none.as_object().unwrap().clone();
     site.machine(0).inject(Injection::always(Fault::Replace { properties }).on("GET", MEDIA));
+    let job = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
+    let job = site.api().wait_complete(&job).await.unwrap();
+    assert_eq!((&job["status"], &job["transport"]), (&json!("succeeded"), &json!("http-boot")), "{job:#}");
+    assert_tidy(&site, 0);
+
+    let site = self::site().await;
+    let boot = json!({ "BootSourceOverrideTarget": "None", "BootSourceOverrideTarget@Redfish.AllowableValues": ["Pxe", "Cd"] });
+    for (path, properties) in [(MEDIA, none), ("/redfish/v1/Systems/1", json!({ "Boot": boot }))] {
+        let properties = properties.as_object().unwrap().clone();
+        site.machine(0).inject(Injection::always(Fault::Replace { properties }).on("GET", path));
+    }
     let job = outcome(&site, json!({})).await;
     assert_eq!(job["reason_code"], "bmc.no_boot_slot", "{job:#}");
     assert!(reason(&job).contains("virtual media"), "{}", reason(&job));

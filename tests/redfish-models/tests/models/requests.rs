@@ -36,7 +36,7 @@ async fn whole_job(machine: &Machine) -> Result<(), BmcError> {
         bmc.insert(&slot.id, url).await?;
     }
     bmc.boot_once(&slots[0].id).await?;
-    bmc.clear_boot().await?;
+    bmc.clear_boot(None).await?;
     bmc.boot_once(&slots[0].id).await?;
     bmc.set_power(Power::On).await?;
     machine.wait_boots(2, Duration::from_secs(5)).await.unwrap();
