@@ -343,8 +343,13 @@ async fn a_timeline_shows_no_name_of_a_medium() {
     let id = world.job("S1", &World::inventory(), Script::Succeed(vec!["inventory"])).await;
     world.complete(&id).await;
     let ran = world.slipway(&["job", "show", &id], "").await;
-    let events: Vec<&str> =
-        ran.out.lines().filter(|line| !line.contains("S1 succeeded") && !line.starts_with("  ")).collect();
+    // How much was read, and how far firmware was when somebody looked, is different every time.
+    let varies = |line: &&str| line.contains("has fetched") || line.contains("boot progress");
+    let events: Vec<&str> = ran
+        .out
+        .lines()
+        .filter(|line| !line.contains("S1 succeeded") && !line.starts_with("  ") && !varies(line))
+        .collect();
     insta::assert_snapshot!(without_times(&without_ids(&events.join("\n"))));
     world.server.stop().await;
 }

@@ -5,9 +5,17 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+/// Blocks in which it is kept what was read, as bits: 16 words.
+const WORDS: usize = 16;
+const BLOCKS: u64 = WORDS as u64 * 64;
+
 /// Counts of one medium of one attempt.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// Length of the medium, in bytes.
+    len: u64,
+    /// Which blocks anything was read of.
+    covered: [AtomicU64; WORDS],
     bytes: AtomicU64,
     requests: AtomicU64,
     /// Milliseconds since 1970; 0 for never.
@@ -20,6 +28,10 @@ pub struct Meter {
 pub struct Reading {
     /// Bytes handed out, repeats included.
     pub bytes: u64,
+    /// Bytes handed out at least once, to about a thousandth of the medium.
+    pub distinct: u64,
+    /// Length of the medium.
+    pub len: u64,
     /// Requests answered, HEAD included.
     pub requests: u64,
     /// When the first one came.
@@ -29,15 +41,32 @@ pub struct Reading {
 }
 
 impl Meter {
+    /// For a medium of that length.
+    pub fn of(len: u64) -> Self {
+        Self { len, ..Self::default() }
+    }
+
+    fn block(&self) -> u64 {
+        self.len.div_ceil(BLOCKS).max(1)
+    }
+
     /// A request came.
     pub fn request(&self, now: Timestamp) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.touch(now);
     }
 
-    /// Bytes left.
-    pub fn sent(&self, count: u64, now: Timestamp) {
+    /// Bytes left, from `offset` on.
+    pub fn sent(&self, offset: u64, count: u64, now: Timestamp) {
         self.bytes.fetch_add(count, Ordering::Relaxed);
+        if count > 0 {
+            let block = self.block();
+            let last = (offset.saturating_add(count - 1) / block).min(BLOCKS - 1);
+            for number in offset / block..=last {
+                let word = usize::try_from(number / 64).unwrap_or(0) % WORDS;
+                self.covered[word].fetch_or(1 << (number % 64), Ordering::Relaxed);
+            }
+        }
         self.touch(now);
     }
 
@@ -48,8 +77,15 @@ impl Meter {
                 .filter(|ms| *ms != 0)
                 .and_then(|ms| Timestamp::from_millisecond(ms).ok())
         };
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let blocks: u64 =
+            self.covered.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum();
+        // A block of which little was read counts whole, but never for more than went out in all.
+        let distinct = blocks.saturating_mul(self.block()).min(bytes).min(self.len);
         Reading {
-            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes,
+            distinct,
+            len: self.len,
             requests: self.requests.load(Ordering::Relaxed),
             first: time(&self.first),
             last: time(&self.last),
@@ -60,5 +96,35 @@ impl Meter {
         let now = now.as_millisecond().max(1);
         let _ = self.first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.last.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_again_is_counted_once() {
+        let now = Timestamp::UNIX_EPOCH;
+        let meter = Meter::of(1 << 20);
+        for _ in 0..3 {
+            meter.sent(0, 1 << 19, now);
+        }
+        assert_eq!((meter.reading().bytes, meter.reading().distinct), (3 << 19, 1 << 19));
+        meter.sent(1 << 19, 1 << 19, now);
+        assert_eq!(meter.reading().distinct, 1 << 20);
+    }
+
+    #[test]
+    fn a_little_of_everything_is_no_more_than_what_went_out() {
+        let meter = Meter::of(1 << 30);
+        for block in 0..1024 {
+            meter.sent(block << 20, 4096, Timestamp::UNIX_EPOCH);
+        }
+        assert_eq!(meter.reading().distinct, 1024 * 4096);
+        let small = Meter::of(10);
+        small.sent(3, 1, Timestamp::UNIX_EPOCH);
+        small.sent(u64::MAX, 1, Timestamp::UNIX_EPOCH); // beyond its end: nobody asks so, nothing breaks
+        assert!(small.reading().distinct <= 2);
     }
 }

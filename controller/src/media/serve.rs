@@ -7,6 +7,7 @@ use std::future::Future as _;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -115,13 +116,16 @@ impl MediumBody {
         let Self::Reading(reading) = self else { return None };
         let file = reading.opened.object.file(reading.next..reading.end)?;
         let (meter, clock) = (Arc::clone(&reading.opened.meter), Arc::clone(&reading.clock));
-        let sent: Sent = Box::new(move |count| sent(&meter, &clock, count));
+        let at = AtomicU64::new(reading.next);
+        let sent: Sent = Box::new(move |count| {
+            sent(&meter, &clock, at.fetch_add(count, Ordering::Relaxed), count);
+        });
         Some((file, reading.next..reading.end, sent))
     }
 }
 
-fn sent(meter: &Meter, clock: &Clock, count: u64) {
-    meter.sent(count, clock());
+fn sent(meter: &Meter, clock: &Clock, offset: u64, count: u64) {
+    meter.sent(offset, count, clock());
     metrics::counter!("slipway_media_bytes_total").increment(count);
 }
 
@@ -151,8 +155,8 @@ impl Reading {
         };
         if let Ok(bytes) = &result {
             let count = bytes.len() as u64;
+            sent(&self.opened.meter, &self.clock, self.next, count);
             self.next += count;
-            sent(&self.opened.meter, &self.clock, count);
         } else {
             self.next = self.end;
         }

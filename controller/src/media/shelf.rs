@@ -223,7 +223,10 @@ impl Shelf {
                 etag,
                 date: inputs.job.issued_at,
                 packed: Arc::clone(&packed),
-                meter: Arc::new(Meter::default()),
+                meter: Arc::new(Meter::of(match file {
+                    MediumFile::Task | MediumFile::TaskUsb => packed.len as u64,
+                    MediumFile::Maintenance | MediumFile::Composed => maintenance.len,
+                })),
             });
         }
         self.put(key, staged.clone(), entries, packed)?;
@@ -280,10 +283,11 @@ impl Shelf {
     }
 
     /// What has been read of all media of a job, in all attempts that are staged.
-    pub fn job_readings(&self, job_id: &str) -> Vec<Reading> {
+    pub fn job_readings(&self, job_id: &str) -> Vec<(MediumFile, Reading)> {
         let state = self.lock();
         let attempts = state.attempts.iter().filter(|((job, _), _)| job == job_id);
-        attempts.flat_map(|(_, attempt)| attempt.meters.values().map(|meter| meter.reading())).collect()
+        let read = |(file, meter): (&MediumFile, &Arc<Meter>)| (*file, meter.reading());
+        attempts.flat_map(|(_, attempt)| attempt.meters.iter().map(read)).collect()
     }
 
     /// How many attempts are staged, and the bytes they take.

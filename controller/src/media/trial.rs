@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::contents::Files;
 use super::iso::{self, IsoError};
+use super::meter::Meter;
 use super::object;
 use super::shelf::{Entry, PACK_LEVEL, Packed, Shelf, ShelfError, Staged};
 use super::task::MediumError;
@@ -40,11 +41,10 @@ impl Shelf {
             .map_err(|source| ShelfError::Pack { job: name.to_owned(), source })?;
         let packed = Arc::new(Packed { bytes: bytes.into_boxed_slice(), len: image.len() });
         let etag = object::etag(&sha256, &[]);
-        let file = MediumFile::Task;
+        let (file, meter) = (MediumFile::Task, Arc::new(Meter::of(image.len() as u64)));
         let token = Token::derive(self.names(), name, ATTEMPT, file, &etag);
         let paths = BTreeMap::from([(file, token.path(file))]);
-        let entry =
-            Entry { token, file, etag, date: now, packed: Arc::clone(&packed), meter: Arc::default() };
+        let entry = Entry { token, file, etag, date: now, packed: Arc::clone(&packed), meter };
         let staged = Staged { paths, task_sha256: hex::encode(sha256), maintenance_sha256: String::new() };
         self.put((name.to_owned(), ATTEMPT), staged.clone(), vec![entry], packed)?;
         Ok(staged)

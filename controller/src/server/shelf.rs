@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::bmcs::with_causes;
 use crate::media::{self, MediumError, MediumFile, ShelfError, TaskInputs, URL_MAX};
 use crate::model::{Inputs, Job, JobId, Secret};
-use crate::workflow::{EdgeError, LastRead, Shelf, Urls};
+use crate::workflow::{EdgeError, LastRead, MediumRead, Shelf, Urls};
 
 /// Version of `job.json`.
 const JOB_VERSION: u32 = 1;
@@ -121,8 +121,18 @@ impl Shelf for MediaShelf {
 
     fn last_read(&self, job: &JobId) -> Option<LastRead> {
         let readings = self.shelf.job_readings(job.as_str());
-        let bytes = readings.iter().map(|reading| reading.bytes).sum();
-        readings.iter().filter_map(|reading| reading.last).max().map(|at| LastRead { at, bytes })
+        let bytes = readings.iter().map(|(_, reading)| reading.bytes).sum();
+        readings.iter().filter_map(|(_, reading)| reading.last).max().map(|at| LastRead { at, bytes })
+    }
+
+    fn reads(&self, job: &JobId) -> Vec<MediumRead> {
+        let readings = self.shelf.job_readings(job.as_str()).into_iter();
+        let read = |(file, reading): (MediumFile, media::Reading)| MediumRead {
+            name: file.name(),
+            distinct: reading.distinct,
+            len: reading.len,
+        };
+        readings.filter(|(_, reading)| reading.bytes > 0).map(read).collect()
     }
 }
 

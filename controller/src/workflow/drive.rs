@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::error::chain;
 use super::redact::without_media;
+use super::telemetry::{Fetched, Told};
 use super::write::{Written, later};
 use super::{Urls, Workflow, change, steps, tokens};
 use crate::model::{
@@ -104,6 +105,10 @@ pub struct Cx {
     pub powered_at: Option<Timestamp>,
     /// The silence of the host that was last said aloud began then.
     pub silence_said: Option<Timestamp>,
+    /// What was said of the media that the BMC read.
+    pub told: Told,
+    /// The boot progress that was last said.
+    pub progress: Option<String>,
     /// The cleaning alarm was raised.
     pub alarmed: bool,
     /// That the transport worked was told.
@@ -355,6 +360,8 @@ impl Cx {
             powered_at: None,
             silence_said: None,
             proved: false,
+            told: Told::default(),
+            progress: None,
             alarmed: false,
         }))
     }
@@ -419,6 +426,18 @@ impl Cx {
             NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", without_media(&evidence.seen));
         let event = event.step(job.state.name()).data(data);
         Ok(self.workflow.note(job, vec![event]).await?)
+    }
+
+    /// Records what the BMC has read of the media since this was last asked.
+    pub async fn telemetry(&mut self, job: &Job) -> Result<(), Fault> {
+        let now = self.workflow.now();
+        let news = self.told.news(&self.workflow.deps.shelf.reads(&job.id));
+        let event = |fetched: Fetched| {
+            let event = NewEvent::new(now, Source::Bmc, "bmc.fetched", fetched.text);
+            event.step(job.state.name()).data(fetched.data)
+        };
+        let events: Vec<NewEvent> = news.into_iter().map(event).collect();
+        if events.is_empty() { Ok(()) } else { Ok(self.workflow.note(job, events).await?) }
     }
 
     /// Records a remark of ours.

@@ -87,6 +87,8 @@ pub trait Shelf: Send + Sync + 'static {
     fn forget(&self, job: &JobId);
     /// When any medium of this job was last read, and how much in all.
     fn last_read(&self, job: &JobId) -> Option<LastRead>;
+    /// How much of each medium of this job was read, of those of which anything was.
+    fn reads(&self, job: &JobId) -> Vec<MediumRead>;
 }
 
 /// Where the media of one attempt are.
@@ -100,6 +102,17 @@ pub struct Urls {
     pub task_img: String,
     /// maintenance.iso with the task medium inside it, for machines with one slot.
     pub composed: String,
+}
+
+/// How much of one medium was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediumRead {
+    /// `maintenance.iso`, `composed.iso`, `task.iso` or `task.img`.
+    pub name: &'static str,
+    /// Bytes that went out at least once.
+    pub distinct: u64,
+    /// Its length in bytes.
+    pub len: u64,
 }
 
 /// How much of a job's media was read.

@@ -29,6 +29,7 @@ mod report;
 mod session;
 mod settings;
 mod steps;
+mod telemetry;
 pub mod tokens;
 mod transport;
 mod trial;
@@ -44,7 +45,7 @@ use tracing::Instrument as _;
 
 pub use accept::{Accepted, Submission};
 pub use clock::{Clock, FakeClock, SystemClock};
-pub use edges::{Bmcs, EdgeError, FoundImage, Images, LastRead, Shelf, Urls};
+pub use edges::{Bmcs, EdgeError, FoundImage, Images, LastRead, MediumRead, Shelf, Urls};
 pub use error::{AcceptError, HandsError, IntentError, ReportError, chain};
 pub use hub::Signal;
 pub use outbox::fresh_secret;

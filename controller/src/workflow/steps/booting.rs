@@ -23,7 +23,20 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     if look {
         let bmc = cx.bmc().await?;
         let primed = std::mem::take(&mut cx.primed); // true once: what comes after may have changed anything
-        if primed || bmc.power().await? == Power::Off {
+        // A machine that was never switched on shows nothing yet.
+        let seen = if primed { None } else { Some(bmc.look().await?) };
+        let off = seen.as_ref().is_none_or(|seen| seen.power == Power::Off);
+        let progress = seen.and_then(|seen| seen.boot_progress);
+        if progress.is_some() && progress != cx.progress {
+            cx.remark(
+                job,
+                "bmc.boot_progress",
+                format!("boot progress {}", progress.as_deref().unwrap_or_default()),
+            )
+            .await?;
+            cx.progress = progress;
+        }
+        if off {
             // Not on yet, or off again: either way nothing ran that was told to go on. Firmware may have used the
             // override up, so it is set anew before each power-on of ours but the one right after mounting.
             if !primed && let Some(evidence) = transport::arm(job, bmc.as_ref()).await? {
@@ -33,6 +46,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         }
         cx.powered_at = Some(cx.workflow.now());
     }
+    cx.telemetry(job).await?;
     Ok(Next::Wait { until: cx.workflow.later(cx.workflow.deps.settings.poll), reason: awaited(cx, job) })
 }
 

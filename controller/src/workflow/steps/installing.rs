@@ -11,6 +11,7 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         tracing::warn!(job_id = %job.id, error = fault.text, "the media of a running job are not served");
     }
     cx.transport_proved(job).await;
+    cx.telemetry(job).await?; // what was read last before the host spoke
     let (settings, now) = (cx.workflow.deps.settings.clone(), cx.workflow.now());
     let heard = cx.workflow.heard_at(job);
     let (silent_from, lost_from) = (later(heard, settings.silence), later(heard, settings.lost));

@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::store::{Sealer, SqliteStore, Store};
 use crate::workflow::{
-    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, FoundImage, Images, LastRead, ReportError, Settings,
-    Shelf, SiteKeys, Submission, Urls, Workflow, tokens,
+    Accepted, Answer, Clock, Deps, EdgeError, FakeClock, FoundImage, Images, LastRead, MediumRead,
+    ReportError, Settings, Shelf, SiteKeys, Submission, Urls, Workflow, tokens,
 };
 
 pub const SERIAL: &str = "ABC123";
@@ -59,6 +59,9 @@ impl Shelf for FakeShelf {
     }
     fn last_read(&self, _job: &JobId) -> Option<LastRead> {
         *self.read.lock().unwrap()
+    }
+    fn reads(&self, _job: &JobId) -> Vec<MediumRead> {
+        vec![]
     }
 }
 

@@ -17,6 +17,7 @@ async fn a_recipe_ends_in_a_machine_in_service_that_boots_its_new_system() {
     assert_eq!(job["status"], "succeeded", "{job:#}");
     assert_eq!(phases(&job), ["staging", "probing", "mounting", "booting", "installing", "cleaning_up"]);
     assert_eq!((count(&job, "outcome.succeeded"), count(&job, "complete")), (1, 1));
+    assert!((1..=12).contains(&count(&job, "bmc.fetched")), "{job:#}");
     assert_eq!(codes(&job).last(), Some(&"complete"));
     assert!(job["steps"].as_array().unwrap().iter().all(|step| step["status"] == "finished"), "{job:#}");
     assert_eq!(job["image"]["digest"], pushed.digest.as_str());
