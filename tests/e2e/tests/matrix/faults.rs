@@ -72,6 +72,8 @@ impl Row {
 }
 
 /// How jobs end where no system can be told from another.
+/// Nothing to boot from, and no other way to boot.
+const NO_MEDIA: Ends = Ends::Failed(&["bmc.no_boot_slot", "bmc.missing"], &["media"]);
 const NO_SYSTEM: Ends = Ends::Failed(&["bmc.missing"], &["no system"]);
 
 const fn differs(vendor: Vendor, ends: Ends, why: &'static str) -> Except {
@@ -209,7 +211,15 @@ pub const ROWS: &[Row] = &[
         let empty = [("Members", json!(null)), ("Members@odata.count", json!(0))];
         vec![Injection::always(Fault::replace(&empty)).on("GET", &m.media_path())]
     })
-    .fails(&["bmc.no_boot_slot", "bmc.missing"], &["media"], Some(("probing", "6s"))),
+    .except(&[
+        // Those that let the URI be set boot over HTTP instead.
+        differs(Vendor::Xcc, NO_MEDIA, "it lists no UefiHttp"),
+        differs(Vendor::Ilo5, NO_MEDIA, "it lists UefiHttp, and has no key for the URI"),
+        differs(Vendor::Ilo4, NO_MEDIA, "it knows no HTTP boot"),
+        differs(Vendor::SupermicroX11, NO_MEDIA, "it has no key for the URI"),
+        differs(Vendor::SupermicroX13, NO_MEDIA, "it has no key for the URI"),
+        differs(Vendor::Idrac8, NO_MEDIA, "it knows no HTTP boot"),
+    ]),
     row("a link leads to another host", |_| {
         let away = json!({"@odata.id": "http://127.0.0.9:9/redfish/v1/Systems"});
         vec![Injection::always(Fault::replace(&[("Systems", away)])).on("GET", "/redfish/v1")]
