@@ -71,9 +71,9 @@ impl Row {
     }
 }
 
-/// How jobs end where no system can be told from another.
-/// Nothing to boot from, and no other way to boot.
+/// How jobs end where there is nothing to boot from, and no other way to boot.
 const NO_MEDIA: Ends = Ends::Failed(&["bmc.no_boot_slot", "bmc.missing"], &["media"]);
+/// How jobs end where no system can be told from another.
 const NO_SYSTEM: Ends = Ends::Failed(&["bmc.missing"], &["no system"]);
 
 const fn differs(vendor: Vendor, ends: Ends, why: &'static str) -> Except {
