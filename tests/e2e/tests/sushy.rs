@@ -36,6 +36,13 @@ async fn site() -> (Site, Emulator) {
     (site, emulator)
 }
 
+/// The check that says no, and its code.
+fn no(fitness: &Value) -> (&str, &str) {
+    let checks = fitness["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["verdict"] == "no").unwrap();
+    (check["name"].as_str().unwrap(), check["code"].as_str().unwrap())
+}
+
 async fn slot(emulator: &Emulator, n: usize, slot: &str) -> (bool, String) {
     let found = emulator.read(&emulator.path(n, &format!("/VirtualMedia/{slot}"))).await.unwrap();
     (found["Inserted"].as_bool().unwrap(), found["Image"].as_str().unwrap_or_default().to_owned())
@@ -49,7 +56,9 @@ async fn a_job_goes_up_to_power_on_with_both_media_in_and_leaves_nothing_behind(
 
     let probe = site.api().post(&format!("/api/v1/machines/{serial}/probe"), json!({})).await.unwrap();
     assert_eq!(probe.status, 200, "{}", probe.text);
-    let probe = probe.body;
+    assert_eq!(probe.body["bootable"], true, "{}", probe.text);
+    let probe = &probe.body["bmc"];
+    assert_eq!(probe["family"], "sushy-tools emulator");
     assert_eq!((&probe["vendor"], &probe["power"]), (&json!("Sushy Emulator"), &json!("off")), "{probe:#}");
     assert_eq!(probe["uuid"], emulator.description(1)["uuid"], "the second of two systems: {probe:#}");
     assert_eq!(probe["slots"].as_array().unwrap().len(), 2, "{probe:#}");
@@ -95,7 +104,7 @@ async fn a_wrong_password_is_told_after_one_try_and_never_shown() {
     site.add(description).await.unwrap();
     let path = format!("/api/v1/machines/{}/probe", emulator.serial(0));
     let probe = site.api().post(&path, json!({})).await.unwrap();
-    assert_eq!((probe.status, probe.code()), (502, "bmc.credentials"), "{}", probe.text);
+    assert_eq!(no(&probe.body), ("credentials", "bmc.credentials"), "{}", probe.text);
     assert!(!probe.text.contains("wr0ng") && !probe.text.contains(PASSWORD));
     let asked = emulator.requests().unwrap();
     let guarded = asked.iter().filter(|request| request.contains("/redfish/v1/Systems")).count();
@@ -111,6 +120,6 @@ async fn several_systems_behind_one_bmc_have_to_be_told_apart() {
     site.add(description).await.unwrap();
     let path = format!("/api/v1/machines/{}/probe", emulator.serial(0));
     let probe = site.api().post(&path, json!({})).await.unwrap();
-    assert_eq!(probe.code(), "bmc.missing", "{}", probe.text);
+    assert_eq!(no(&probe.body), ("system", "bmc.missing"), "{}", probe.text);
     site.end().await;
 }
