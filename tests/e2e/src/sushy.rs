@@ -142,7 +142,9 @@ impl Emulator {
             let line = line?;
             let request = line.split_once('"').and_then(|(_, rest)| rest.split_once(" HTTP/"));
             if let Some((request, _)) = request.filter(|(request, _)| request.contains(" /redfish/")) {
-                found.push(request.to_owned());
+                // Whatever is not answered with 200 is in colours.
+                let plain = request.rsplit_once('\u{1b}').and_then(|(_, coloured)| coloured.split_once('m'));
+                found.push(plain.map_or(request, |(_, plain)| plain).to_owned());
             }
         }
         Ok(found)
