@@ -258,7 +258,9 @@ async fn what_is_not_staged_or_was_forgotten_is_a_404() {
 async fn what_each_medium_was_read_is_counted() {
     let bench = bench().await;
     let staged = bench.stage();
-    assert_eq!(bench.shelf.readings("job-1", 1)[&MediumFile::Task], controller::media::Reading::default());
+    let unread = bench.shelf.readings("job-1", 1)[&MediumFile::Task];
+    assert_eq!(unread, controller::media::Reading { len: unread.len, ..Default::default() });
+    assert_ne!(unread.len, 0, "a reading says how long its medium is");
     bench.get(staged.path(MediumFile::Maintenance), &[("range", "bytes=0-99999")]).await;
     bench.get(staged.path(MediumFile::Maintenance), &[("range", "bytes=5-14")]).await;
     ask(bench.address, "HEAD", staged.path(MediumFile::Task), &[]).await;

@@ -43,7 +43,10 @@ pub fn run(options: &Options) -> Result<()> {
             ])
             .loud()
     })?;
-    stages.run("tests", || Run::new("cargo").args(["test", "--locked", "--workspace", "--quiet"]).loud())?;
+    stages.run("tests", || {
+        // All of them, so that one run tells of every failure.
+        Run::new("cargo").args(["test", "--locked", "--workspace", "--no-fail-fast", "--quiet"]).loud()
+    })?;
     let redfish_tools = stages.run("Redfish programs", redfish_tools::ensure)?;
     stages.run("Redfish conformance", || {
         // The whole workspace, so that the features of what it shares, and so its builds, stay those of "tests".

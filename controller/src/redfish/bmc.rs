@@ -26,7 +26,7 @@ pub trait Bmc: Send + Sync {
     async fn slots(&self) -> Result<Vec<Slot>, BmcError>;
     /// The first slot that does not show its image (any more). Slots seen since the last change of media are not
     /// read again: some BMCs drop one medium while they take the next.
-    async fn missing(&self, held: &[(SlotId, String)]) -> Result<Option<SlotId>, BmcError> {
+    async fn dropped(&self, held: &[(SlotId, String)]) -> Result<Option<SlotId>, BmcError> {
         let slots = self.slots().await?;
         let shown = |id: &SlotId, url: &str| slots.iter().any(|slot| slot.id == *id && slot.holds(url));
         Ok(held.iter().find(|(id, url)| !shown(id, url)).map(|(id, _)| id.clone()))

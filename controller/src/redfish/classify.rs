@@ -149,6 +149,7 @@ impl Refusal {
             endpoint: endpoint.to_owned(),
             what: what.into(),
             status: self.status,
+            kind: self.kind,
             message_id: self.message_id,
             message,
         }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::classify::Kind as RefusalKind;
+
 /// One failed attempt at a BMC.
 #[derive(Debug, thiserror::Error)]
 pub enum BmcError {
@@ -49,6 +51,8 @@ pub enum BmcError {
         what: String,
         /// HTTP status.
         status: u16,
+        /// What it means.
+        kind: RefusalKind,
         /// MessageId, when there was one.
         message_id: Option<String>,
         /// Message and Resolution, verbatim.
@@ -192,6 +196,7 @@ mod tests {
                 endpoint: endpoint(),
                 what: what(),
                 status: 400,
+                kind: RefusalKind::Other,
                 message_id: None,
                 message: "no".to_owned(),
             },

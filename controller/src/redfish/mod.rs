@@ -40,6 +40,7 @@ mod wire;
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
 pub use bmc::{Bmc, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
 pub use certificate::Certificate;
+pub use classify::Kind as RefusalKind;
 pub use client::RedfishBmc;
 pub use error::BmcError;
 pub use gate::{CircuitState, Entry, Gates, Limits, Rules, Standing};

@@ -66,16 +66,7 @@ impl Shelf for MediaShelf {
     async fn stage(&self, job: &Job, inputs: &Inputs, bootstrap: &Secret<String>) -> Result<Urls, EdgeError> {
         let task = task_inputs(job, inputs, bootstrap);
         let shelf = Arc::clone(&self.shelf);
-        // Milliseconds of hashing and packing: not on a thread that serves requests, and few at a time.
-        let _permit = STAGING.acquire().await; // never closed
-        let staged = tokio::task::spawn_blocking(move || shelf.stage(&task))
-            .await
-            .map_err(|error| EdgeError {
-                code: "media.interrupted",
-                message: error.to_string(),
-                transient: true,
-            })?
-            .map_err(|error| edge(&error))?;
+        let staged = aside(move || shelf.stage(&task)).await?;
         let url = |file| format!("{}{}", inputs.media_url.trim_end_matches('/'), staged.path(file));
         let urls = Urls {
             maintenance: url(MediumFile::Maintenance),
@@ -103,14 +94,7 @@ impl Shelf for MediaShelf {
 
     async fn stage_trial(&self, id: &JobId, media_url: &str) -> Result<String, EdgeError> {
         let (shelf, name, now) = (Arc::clone(&self.shelf), id.to_string(), jiff::Timestamp::now());
-        let staged = tokio::task::spawn_blocking(move || shelf.stage_trial(&name, now))
-            .await
-            .map_err(|error| EdgeError {
-                code: "media.interrupted",
-                message: error.to_string(),
-                transient: true,
-            })?
-            .map_err(|error| edge(&error))?;
+        let staged = aside(move || shelf.stage_trial(&name, now)).await?;
         Ok(format!("{}{}", media_url.trim_end_matches('/'), staged.path(MediumFile::Task)))
     }
 
@@ -134,6 +118,19 @@ impl Shelf for MediaShelf {
         };
         readings.filter(|(_, reading)| reading.bytes > 0).map(read).collect()
     }
+}
+
+/// Makes a medium: milliseconds of hashing and packing, not on a thread that serves requests, and few at a time.
+async fn aside<T: Send + 'static>(
+    make: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
+) -> Result<T, EdgeError> {
+    let _permit = STAGING.acquire().await; // never closed
+    let made = tokio::task::spawn_blocking(make).await.map_err(|error| EdgeError {
+        code: "media.interrupted",
+        message: error.to_string(),
+        transient: true,
+    })?;
+    made.map_err(|error| edge(&error))
 }
 
 /// A gauge's value; exact up to 2^53.

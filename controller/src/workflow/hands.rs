@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::drive::Fault;
 use super::error::HandsError;
-use super::fitness::{Expected, Fitness};
+use super::fitness::{Check, Expected, Fitness};
 use super::{Workflow, trial};
 use crate::model::{Machine, NewEvent, Source};
 use crate::redfish::{Bmc, BmcError, Evidence, Power, Probe, Standing};
@@ -46,24 +46,28 @@ impl Workflow {
 
     /// The same, and then a disc that holds nothing is put into the slot to boot from, watched, and taken out: whether
     /// the BMC really fetches what it is told to. Power and boot settings are left alone.
-    pub async fn probe_machine_media(&self, serial: &str) -> Result<Fitness, HandsError> {
+    pub async fn probe_machine_media(self: &Arc<Self>, serial: &str) -> Result<Fitness, HandsError> {
         let machine = self.machine_in_hand(serial, true).await?;
         let mut fitness = self.probe_machine(serial).await?;
         let Some(probe) = fitness.bmc.clone().filter(|_| fitness.bootable) else { return Ok(fitness) };
-        let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
-        let bmc = self.connect(&machine).await?;
-        let check = trial::run(self, bmc.as_ref(), &probe, media_url).await;
-        let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await;
-        fitness.add(check?);
-        let event = NewEvent::new(
-            self.now(),
-            Source::Operator,
-            "machine.media_tried",
-            "a trial disc was put in and taken out".to_owned(),
-        );
-        let id = machine.id;
-        store::on(&self.deps.store, move |store| store.add_events(None, Some(&id), vec![event])).await?;
+        let workflow = Arc::clone(self);
+        // Whole: a client that hangs up must not leave the disc in.
+        let check = self.whole(async move { workflow.try_media(&machine, &probe).await }).await??;
+        fitness.add(check);
         Ok(fitness)
+    }
+
+    async fn try_media(&self, machine: &Machine, probe: &Probe) -> Result<Check, HandsError> {
+        let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
+        let bmc = self.connect(machine).await?;
+        let check = trial::run(self, bmc.as_ref(), probe, media_url).await;
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await;
+        let check = check?;
+        let text = format!("a trial disc was put in and taken out: {}", check.seen);
+        let event = NewEvent::new(self.now(), Source::Operator, "machine.media_tried", text);
+        let id = machine.id.clone();
+        store::on(&self.deps.store, move |store| store.add_events(None, Some(&id), vec![event])).await?;
+        Ok(check)
     }
 
     /// Power now.

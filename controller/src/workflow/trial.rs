@@ -1,5 +1,6 @@
 //! A trial of virtual media: a disc that holds nothing goes in, is watched, and comes out again, also when something
-//! goes wrong in between. What the BMC reads is seen by our own media server, so that the answer is not the BMC's word.
+//! goes wrong in between or whoever asked hangs up. A controller that is killed leaves it in; it is in our namespace, so
+//! that the next job takes it out. What the BMC reads is seen by our own media server, so that the answer is not the BMC's word.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::fitness::{Check, Name};
 use super::redact::without_media;
 use super::{Workflow, error::chain};
 use crate::model::JobId;
-use crate::redfish::{Bmc, Probe, SlotId};
+use crate::redfish::{Bmc, BmcError, Probe, SlotId};
 
 /// For putting it in and seeing it there.
 const INSERT_DEADLINE: Duration = Duration::from_secs(180);
@@ -30,12 +31,7 @@ pub async fn run(
 ) -> Result<Check, HandsError> {
     let is_ours = |slot: &crate::redfish::Slot| berth::is_in_our_namespace(slot, media_url);
     let Ok(Berths { boot, .. }) = berth::choose(&probe.slots, false, is_ours) else {
-        return Ok(Check::no(
-            Name::Fetch,
-            "bmc.no_boot_slot",
-            "there is no slot to try",
-            "see the slots above",
-        ));
+        return Ok(Check::warn(Name::Fetch, "there is no slot to try", "see the slots above"));
     };
     let id = JobId::fresh();
     let url = workflow
@@ -45,13 +41,21 @@ pub async fn run(
         .await
         .map_err(|error| HandsError::Connect { code: error.code.to_owned(), text: error.message })?;
     let check = try_slot(workflow, bmc, &boot.id, &url, &id).await;
-    let gone = tokio::time::timeout(EJECT_DEADLINE, bmc.eject(&boot.id)).await;
+    let gone = tokio::time::timeout(EJECT_DEADLINE, take_out(bmc, &boot.id, &url)).await;
     workflow.deps.shelf.forget(&id);
     Ok(match gone {
-        Ok(Ok(_)) => check,
+        Ok(Ok(())) => check,
         Ok(Err(error)) => left_in(&boot.id, &without_media(&chain(&error))),
         Err(_) => left_in(&boot.id, "it did not answer in time"),
     })
+}
+
+/// Takes out the trial disc and nothing else: a job may have taken the slot meanwhile.
+async fn take_out(bmc: &dyn Bmc, slot: &SlotId, url: &str) -> Result<(), BmcError> {
+    if bmc.slots().await?.iter().any(|held| held.id == *slot && held.holds(url)) {
+        bmc.eject(slot).await?;
+    }
+    Ok(())
 }
 
 async fn try_slot(workflow: &Workflow, bmc: &dyn Bmc, slot: &SlotId, url: &str, id: &JobId) -> Check {

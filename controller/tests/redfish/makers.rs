@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use controller::redfish::{Bmc, BmcError};
+use controller::redfish::{Bmc, BmcError, RefusalKind};
 use serde_json::{Value, json};
 
 use super::support::{BOOT, at};
@@ -263,7 +263,7 @@ async fn an_irmc_is_told_where_the_image_is_and_then_to_connect() {
 async fn an_irmc_that_allows_nothing_lacks_the_licence() {
     let (_, url) = serve(irmc(&json!([])), |_, _, _| 404).await;
     let error = at(&url).probe().await.unwrap_err();
-    assert!(matches!(error, BmcError::Missing { .. }));
+    assert!(matches!(error, BmcError::Refused { kind: RefusalKind::Licence, .. }), "{error:?}");
     assert!(error.to_string().contains("licence"), "{error}");
 }
 

@@ -43,7 +43,7 @@ async fn job(vendor: Vendor, probe: &Probe, bmc: &dyn Bmc) -> Result<Vec<String>
         bmc.insert(&slot.id, url).await?;
         held.push((slot.id.clone(), url.to_owned()));
     }
-    assert_eq!(bmc.missing(&held).await?, None, "{vendor}");
+    assert_eq!(bmc.dropped(&held).await?, None, "{vendor}");
     bmc.boot_once(&probe.slots[0].id).await?;
     bmc.set_power(Power::On).await?;
     Ok(held.into_iter().map(|(slot, _)| slot.0.rsplit('/').next().unwrap_or_default().to_owned()).collect())

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::super::change::patch;
 use super::super::classify::Refusal;
-use super::super::discover::{System, missing};
+use super::super::discover::System;
 use super::super::error::BmcError;
 use super::super::session::Session;
 use super::super::task::{Verdict, settle};
@@ -42,12 +42,9 @@ pub async fn find(session: &Session, system: &System) -> Result<Vec<Ported>, Bmc
     let Some((parameter, action)) = action(system.oem_actions()) else { return Ok(Vec::new()) };
     let Some(target) = action.get("target").string() else { return Ok(Vec::new()) };
     if allowed(action, parameter).is_empty() {
-        let what = "virtual media action that it allows now";
-        return Err(missing(
-            session,
-            what,
-            "install the licence for virtual media (iRMC Advanced), then probe again",
-        ));
+        let text = "no virtual media action is allowed: the licence (iRMC Advanced) is not there";
+        let refusal = Refusal::read(403, &Body::Text(text.to_owned()));
+        return Err(refusal.into_error(&session.endpoint.shown(), "virtual media"));
     }
     let Some(resource) = session.find(&path).await? else { return Ok(Vec::new()) };
     let mut found = Vec::new();

@@ -189,7 +189,9 @@ fn boot_target(probe: &Probe, expected: &Expected<'_>) -> Check {
 fn media_url(probe: &Probe, expected: &Expected<'_>) -> Check {
     let url = expected.media_url;
     let scheme = url.split("://").next().unwrap_or_default().to_ascii_lowercase();
-    if !probe.schemes.is_empty() && !probe.schemes.contains(&scheme) {
+    // Over HTTP boot it is the firmware that reads, and of it nothing is known.
+    let bmc_reads = !by_http(probe, expected);
+    if bmc_reads && !probe.schemes.is_empty() && !probe.schemes.contains(&scheme) {
         return Check::no(
             Name::MediaUrl,
             "bmc.media_scheme",

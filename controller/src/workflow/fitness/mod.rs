@@ -90,6 +90,24 @@ pub enum Name {
     Fetch,
 }
 
+impl Name {
+    /// What every probe looks at, in the order in which a job meets it.
+    const OF_A_PROBE: [Self; 12] = [
+        Self::Reachable,
+        Self::Certificate,
+        Self::Credentials,
+        Self::System,
+        Self::Identity,
+        Self::Family,
+        Self::Power,
+        Self::Slots,
+        Self::Licence,
+        Self::BootTarget,
+        Self::MediaUrl,
+        Self::Clock,
+    ];
+}
+
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,36 +1,18 @@
 //! What is judged of a BMC that could not be asked: how far one got, and what stood in the way.
 
 use super::{Check, Name};
-use crate::redfish::BmcError;
+use crate::redfish::{BmcError, RefusalKind};
 use crate::workflow::error::chain;
 use crate::workflow::redact::without_media;
 
 /// The checks up to the one that failed, and those that were not reached.
 pub fn checks(error: &BmcError) -> Vec<Check> {
-    use Name::{
-        BootTarget, Certificate, Clock, Credentials, Family, Identity, Licence, MediaUrl, Power, Reachable,
-        Slots, System,
-    };
-    const ORDER: [Name; 12] = [
-        Reachable,
-        Certificate,
-        Credentials,
-        System,
-        Identity,
-        Family,
-        Power,
-        Slots,
-        Licence,
-        BootTarget,
-        MediaUrl,
-        Clock,
-    ];
     let (stopped, remedy) = stopped_at(error);
-    let place = ORDER.iter().position(|name| *name == stopped).unwrap_or(0);
+    let place = Name::OF_A_PROBE.iter().position(|name| *name == stopped).unwrap_or(0);
     let passed = |name: Name| match name {
-        Reachable => Check::yes(name, "it answers"),
-        Certificate => Check::yes(name, "its certificate is trusted"),
-        Credentials => Check::yes(name, "it takes the stored credentials"),
+        Name::Reachable => Check::yes(name, "it answers"),
+        Name::Certificate => Check::yes(name, "its certificate is trusted"),
+        Name::Credentials => Check::yes(name, "it takes the stored credentials"),
         // Nothing was seen of these, though the fault came later.
         _ => Check::unknown(name),
     };
@@ -39,7 +21,7 @@ pub fn checks(error: &BmcError) -> Vec<Check> {
         std::cmp::Ordering::Equal => Check::no(*name, error.code(), without_media(&chain(error)), remedy),
         std::cmp::Ordering::Greater => Check::unknown(*name),
     };
-    ORDER.iter().enumerate().map(one).collect()
+    Name::OF_A_PROBE.iter().enumerate().map(one).collect()
 }
 
 fn stopped_at(error: &BmcError) -> (Name, &'static str) {
@@ -58,22 +40,16 @@ fn stopped_at(error: &BmcError) -> (Name, &'static str) {
         BmcError::Credentials { .. } => {
             (Name::Credentials, "set the right ones with `slipway machine add --replace`")
         }
-        BmcError::Refused { message_id, message, .. } => {
-            let ends = |suffix: &str| message_id.as_deref().is_some_and(|id| id.ends_with(suffix));
-            let says = |word: &str| message.to_ascii_lowercase().contains(word);
-            if ends("PasswordChangeRequired") || ends("PasswordResetRequired") {
+        BmcError::Refused { kind, .. } => match kind {
+            RefusalKind::PasswordExpired => {
                 (Name::Credentials, "set a new password on the BMC, then store it here")
-            } else if says("licen") {
-                (Name::Licence, "install the licence for virtual media on the BMC")
-            } else if ends("SessionLimitExceeded") || ends("CreateLimitReachedForResource") {
-                (Name::Credentials, "end old sessions on the BMC, or wait until they time out")
-            } else {
-                (Name::System, "read the BMC's own words; restart it if it stays so")
             }
-        }
-        BmcError::Missing { what, .. } if what.contains("licence") || what.contains("virtual media") => {
-            (Name::Licence, "see what the BMC lacks")
-        }
+            RefusalKind::SessionsFull => {
+                (Name::Credentials, "end old sessions on the BMC, or wait until they time out")
+            }
+            RefusalKind::Licence => (Name::Licence, "install the licence for virtual media on the BMC"),
+            _ => (Name::System, "read the BMC's own words; restart it if it stays so"),
+        },
         BmcError::Missing { .. } => (Name::System, "name the system in the machine's record: `bmc.system`"),
         _ => (Name::System, "update the BMC's firmware, or report what it answers"),
     }

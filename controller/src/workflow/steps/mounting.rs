@@ -9,7 +9,7 @@ use crate::model::capability::Feature;
 use crate::model::job::HTTP_BOOT_SLOT;
 use crate::model::transport::{Stuck, below};
 use crate::model::{Chosen, HeldMedium, Input, Job, Transport};
-use crate::redfish::{Bmc, BmcError, Power, SlotId};
+use crate::redfish::{Bmc, BmcError, Power, RefusalKind, SlotId};
 use crate::workflow::berth::{Berths, NoBerth};
 use crate::workflow::{Urls, transport};
 
@@ -86,23 +86,25 @@ async fn mount(cx: &Cx, job: &Job, bmc: &dyn Bmc, planned: &[HeldMedium]) -> Res
             cx.saw(job, &evidence).await?;
         }
     }
+    // After the media: some drop the override while they take one.
+    let armed = transport::arm(job, bmc)
+        .await
+        .map_err(|error| Broken { stuck: boot_is_stuck(&error).filter(|_| !by_http), fault: error.into() })?;
+    if let Some(evidence) = armed {
+        cx.saw(job, &evidence).await?;
+    }
+    // Both once more, as the last thing before power: some drop one medium while they take the next, some lose the
+    // override by themselves. What is still there costs a read.
     if !by_http {
-        // Once more: some BMCs drop one medium while they take the next.
         let held: Vec<(SlotId, String)> =
             planned.iter().map(|medium| (SlotId(medium.slot.clone()), medium.url.clone())).collect();
-        if let Some(slot) = bmc.missing(&held).await? {
+        if let Some(slot) = bmc.dropped(&held).await? {
             let text = format!("the BMC dropped the medium in slot {} while it took the others", slot.0);
             let stuck = (planned.len() > 1).then_some(Stuck::SecondSlot);
             return Err(Broken { fault: Fault::new("bmc.not_observed", text, true), stuck });
         }
     }
-    // Last, since some drop the override while they take a medium.
-    let armed = transport::arm(job, bmc)
-        .await
-        .map_err(|error| Broken { stuck: boot_is_stuck(&error).filter(|_| !by_http), fault: error.into() })?;
-    // And the override, as the last thing before power: some lose it meanwhile. What is still set costs a read.
-    let armed = [armed, transport::arm(job, bmc).await?];
-    for evidence in armed.into_iter().flatten() {
+    if let Some(evidence) = transport::arm(job, bmc).await? {
         cx.saw(job, &evidence).await?;
     }
     Ok(())
@@ -119,11 +121,8 @@ fn slot_is_stuck(error: &BmcError) -> Option<Stuck> {
 fn boot_is_stuck(error: &BmcError) -> Option<Stuck> {
     let never = match error {
         BmcError::Missing { .. } => true,
-        BmcError::Refused { status: 404 | 405 | 501, .. } => true,
-        BmcError::Refused { message_id, message, .. } => {
-            let about_licence = |text: &str| text.to_lowercase().contains("licen");
-            about_licence(message) || message_id.as_deref().is_some_and(about_licence)
-        }
+        BmcError::Refused { status: 404 | 405 | 501, .. }
+        | BmcError::Refused { kind: RefusalKind::Licence, .. } => true,
         _ => false,
     };
     never.then_some(Stuck::BootSlot)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::model::{Machine, Secret};
-use crate::redfish::{Bmc, BmcError, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
+use crate::redfish::{Bmc, BmcError, Evidence, HttpBoot, Look, Power, Probe, RefusalKind, Slot, SlotId};
 use crate::workflow::{Bmcs, EdgeError};
 
 /// When an operation hangs for ever.
@@ -138,6 +138,7 @@ pub fn media_unreachable() -> BmcError {
         endpoint: "https://10.0.0.20".to_owned(),
         what: "inserting http://10.0.0.5:8080/m/x/maintenance.iso into /redfish/v1/Cd".to_owned(),
         status: 400,
+        kind: RefusalKind::Image,
         message_id: Some("Base.1.12.ResourceAtUriUnauthorized".to_owned()),
         message: "The image could not be reached from the BMC.".to_owned(),
     }

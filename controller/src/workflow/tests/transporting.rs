@@ -5,7 +5,7 @@ use schema::event::ReportStatus;
 use super::bmc::{media_unreachable, unreachable_bmc};
 use super::world::{World, report};
 use crate::model::{Job, Transport, TransportSetting};
-use crate::redfish::{BmcError, HttpBoot};
+use crate::redfish::{BmcError, HttpBoot, RefusalKind};
 use crate::store::{Store, Updated};
 
 fn refused() -> BmcError {
@@ -13,6 +13,7 @@ fn refused() -> BmcError {
         endpoint: "https://10.0.0.20".to_owned(),
         what: "inserting task.img into Usb".to_owned(),
         status: 400,
+        kind: RefusalKind::Other,
         message_id: None,
         message: "Only one device can be redirected.".to_owned(),
     }
@@ -175,6 +176,7 @@ fn unlicensed() -> BmcError {
         endpoint: "https://10.0.0.20".to_owned(),
         what: "inserting maintenance.iso into Cd".to_owned(),
         status: 400,
+        kind: RefusalKind::Licence,
         message_id: Some("iLO.2.14.LicenseKeyRequired".to_owned()),
         message: "A license key is required to use this operation.".to_owned(),
     }
