@@ -1,16 +1,16 @@
-//! One readable medium: a file or bytes in memory, with an overlay, a fixed length, a fixed ETag and a fixed date.
+//! One readable medium: a file or a packed task medium, with an overlay, a fixed length, a fixed ETag and a fixed date.
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::directory::ReadAt as _;
 use super::overlay::Overlay;
+use super::packed::Packed;
 
 /// Version of how media are put together; part of every ETag.
 const LAYOUT_VERSION: &[u8] = b"slipway media layout 1";
@@ -21,7 +21,7 @@ pub enum Source {
     /// On disk.
     File(Arc<File>),
     /// In memory.
-    Memory(Bytes),
+    Packed(Arc<Packed>),
 }
 
 /// One readable medium.
@@ -40,29 +40,23 @@ pub struct Object {
 }
 
 impl Object {
-    /// The file that has these bytes as they are, when nothing is laid over them.
-    pub fn file(&self, range: Range<u64>) -> Option<Arc<File>> {
+    /// The file that has its bytes, but for those that are laid over.
+    pub fn file(&self) -> Option<Arc<File>> {
         match &self.source {
-            Source::File(file) if !self.overlay.touches(range) => Some(Arc::clone(file)),
-            _ => None,
+            Source::File(file) => Some(Arc::clone(file)),
+            Source::Packed(_) => None,
         }
     }
 
-    /// Reads `count` bytes from `offset`. Blocks on the disk.
+    /// Reads `count` bytes from `offset`. Blocks on the disk. The bytes are a copy: a slow reader keeps no medium
+    /// unpacked.
     pub fn read(&self, offset: u64, count: usize) -> io::Result<Bytes> {
-        if let (Source::Memory(bytes), true) = (&self.source, self.overlay == Overlay::default()) {
-            let from = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-            let end = from.checked_add(count).filter(|end| *end <= bytes.len());
-            return Ok(bytes.slice(from..end.ok_or(io::ErrorKind::UnexpectedEof)?));
-        }
         let mut buffer = vec![0; count];
         match &self.source {
             Source::File(file) => file.read_exact_at(&mut buffer, offset)?,
-            Source::Memory(bytes) => {
-                super::directory::ReadAt::read_exact_at(&bytes[..], &mut buffer, offset)?;
-            }
+            Source::Packed(packed) => packed.read_exact_at(&mut buffer, offset)?,
         }
-        self.overlay.lay(offset, &mut buffer);
+        self.overlay.lay(offset, &mut buffer)?;
         Ok(Bytes::from(buffer))
     }
 }

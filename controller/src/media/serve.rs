@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::meter::Meter;
+use super::object::Object;
 use super::respond::{self, Answer};
 use super::shelf::{Opened, Shelf};
 
@@ -109,18 +110,31 @@ impl Body for MediumBody {
 /// Is told of bytes that have left.
 pub type Sent = Box<dyn Fn(u64) + Send + Sync>;
 
+/// A body whose bytes are those of a file, but for some places.
+pub struct FileBody {
+    /// The file.
+    pub file: Arc<File>,
+    /// Which bytes.
+    pub range: Range<u64>,
+    /// Where they must be read from `object` instead, in order.
+    pub laid: Vec<Range<u64>>,
+    /// The medium.
+    pub object: Object,
+    /// Must be told of what was sent.
+    pub sent: Sent,
+}
+
 impl MediumBody {
-    /// Where these bytes are in a file, when nothing is laid over them; and what must be told of bytes that were sent from
-    /// there.
-    pub fn file(&self) -> Option<(Arc<File>, Range<u64>, Sent)> {
+    /// The body for whoever can send bytes of a file without reading them.
+    pub fn file(&self) -> Option<FileBody> {
         let Self::Reading(reading) = self else { return None };
-        let file = reading.opened.object.file(reading.next..reading.end)?;
+        let object = reading.opened.object.clone();
         let (meter, clock) = (Arc::clone(&reading.opened.meter), Arc::clone(&reading.clock));
-        let at = AtomicU64::new(reading.next);
+        let (at, range) = (AtomicU64::new(reading.next), reading.next..reading.end);
         let sent: Sent = Box::new(move |count| {
             sent(&meter, &clock, at.fetch_add(count, Ordering::Relaxed), count);
         });
-        Some((file, reading.next..reading.end, sent))
+        Some(FileBody { file: object.file()?, laid: object.overlay.places(&range), range, object, sent })
     }
 }
 

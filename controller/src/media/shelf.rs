@@ -1,13 +1,12 @@
 //! The media that can be read now: staged when an attempt begins, forgotten when its job is released. Bounded in
-//! memory, nothing on disk (a task medium holds secrets): what was staged is packed with zstd, and only the media
-//! read last are kept unpacked. After a restart the same inputs are staged again and give the same names and bytes.
+//! memory, nothing on disk (a task medium holds secrets): what was staged is [packed](super::packed). After a restart the same inputs are staged again and give the same names and bytes.
 //!
 //! ```text
 //! stage(inputs) ─▶ 4 names ─▶ open(path) ─▶ Object + Meter ─▶ readings(job)
 //!                              forget(job) ─▶ every name is a 404
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,13 +19,11 @@ use super::contents::TaskInputs;
 use super::library::MaintenanceMedium;
 use super::meter::{Meter, Reading};
 use super::object::{self, Object, Source};
-use super::overlay::{Overlay, OverlayError};
+use super::overlay::{Overlay, OverlayError, Run};
+use super::packed::{Packed, Recent};
 use super::sign::{TrustError, trust_block};
 use super::task::{MediumError, TaskMedium};
 use super::url::{self, MediumFile, Token};
-
-/// zstd level: what is packed is mostly zeros and JSON.
-pub(super) const PACK_LEVEL: i32 = 3;
 
 /// Bounds of a shelf's memory, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +110,7 @@ pub struct Shelf {
     trust_sha256: [u8; 32],
     maintenance: Option<Arc<MaintenanceMedium>>,
     limits: ShelfLimits,
+    recent: Arc<Recent>,
     state: Mutex<State>,
 }
 
@@ -120,10 +118,7 @@ pub struct Shelf {
 struct State {
     by_slot: HashMap<[u8; 32], Arc<Entry>>,
     attempts: HashMap<(String, u32), Attempt>,
-    /// Newest last.
-    unpacked: VecDeque<(Arc<Packed>, Bytes)>,
     packed_bytes: usize,
-    unpacked_bytes: usize,
 }
 
 struct Attempt {
@@ -131,13 +126,6 @@ struct Attempt {
     slots: Vec<[u8; 32]>,
     packed: Arc<Packed>,
     meters: BTreeMap<MediumFile, Arc<Meter>>,
-}
-
-/// A task medium, packed.
-pub(super) struct Packed {
-    /// No larger than it must be: zstd packs into room for the worst case, which is the whole medium.
-    pub bytes: Box<[u8]>,
-    pub len: usize,
 }
 
 pub(super) struct Entry {
@@ -179,6 +167,7 @@ impl Shelf {
             trust_sha256,
             maintenance,
             limits,
+            recent: Recent::new(limits.unpacked),
             state: Mutex::new(State::default()),
         })
     }
@@ -201,12 +190,10 @@ impl Shelf {
         {
             return Ok(attempt.staged.clone());
         }
+        let packed = self.pack(&job, &medium.bytes)?;
         // Proves now that it fits, so that reading never has to say that it does not.
-        self.maintenance_overlay(maintenance, Some(&medium.bytes))
-            .map_err(|source| ShelfError::Overlay { job: job.clone(), source })?;
-        let bytes = zstd::bulk::compress(&medium.bytes, PACK_LEVEL)
-            .map_err(|source| ShelfError::Pack { job, source })?;
-        let packed = Arc::new(Packed { bytes: bytes.into_boxed_slice(), len: medium.bytes.len() });
+        self.maintenance_overlay(maintenance, Some(&packed))
+            .map_err(|source| ShelfError::Overlay { job, source })?;
         let mut staged = Staged {
             paths: BTreeMap::new(),
             task_sha256,
@@ -224,13 +211,17 @@ impl Shelf {
                 date: inputs.job.issued_at,
                 packed: Arc::clone(&packed),
                 meter: Arc::new(Meter::of(match file {
-                    MediumFile::Task | MediumFile::TaskUsb => packed.len as u64,
+                    MediumFile::Task | MediumFile::TaskUsb => packed.len() as u64,
                     MediumFile::Maintenance | MediumFile::Composed => maintenance.len,
                 })),
             });
         }
         self.put(key, staged.clone(), entries, packed)?;
         Ok(staged)
+    }
+
+    pub(super) fn pack(&self, job: &str, medium: &[u8]) -> Result<Arc<Packed>, ShelfError> {
+        self.recent.pack(medium).map_err(|source| ShelfError::Pack { job: job.to_owned(), source })
     }
 
     /// The key that names are derived by.
@@ -248,11 +239,11 @@ impl Shelf {
     ) -> Result<(), ShelfError> {
         let mut state = self.lock();
         state.drop_attempt(&key);
-        if state.packed_bytes.saturating_add(packed.bytes.len()) > self.limits.packed {
-            let (staged, more, limit) = (state.packed_bytes, packed.bytes.len(), self.limits.packed);
+        if state.packed_bytes.saturating_add(packed.size()) > self.limits.packed {
+            let (staged, more, limit) = (state.packed_bytes, packed.size(), self.limits.packed);
             return Err(ShelfError::Full { staged, more, limit });
         }
-        state.packed_bytes += packed.bytes.len();
+        state.packed_bytes += packed.size();
         let meters = entries.iter().map(|entry| (entry.file, Arc::clone(&entry.meter))).collect();
         let mut slots = Vec::new();
         for entry in entries {
@@ -293,7 +284,7 @@ impl Shelf {
     /// How many attempts are staged, and the bytes they take.
     pub fn usage(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.attempts.len(), state.packed_bytes + state.unpacked_bytes)
+        (state.attempts.len(), state.packed_bytes + self.recent.bytes())
     }
 
     /// Opens the medium at a request path. `None` is a 404, whatever the reason.
@@ -305,15 +296,13 @@ impl Shelf {
         }
         let (source, overlay, len) = match file {
             MediumFile::Task | MediumFile::TaskUsb => {
-                let bytes = self.unpack(&entry.packed)?;
-                let len = bytes.len() as u64;
-                (Source::Memory(bytes), Overlay::default(), len)
+                let len = entry.packed.len() as u64;
+                (Source::Packed(Arc::clone(&entry.packed)), Overlay::default(), len)
             }
             MediumFile::Maintenance | MediumFile::Composed => {
                 let maintenance = self.maintenance.as_ref()?;
-                let task =
-                    if file == MediumFile::Composed { Some(self.unpack(&entry.packed)?) } else { None };
-                let overlay = self.maintenance_overlay(maintenance, task.as_ref()).ok()?;
+                let task = (file == MediumFile::Composed).then_some(&entry.packed);
+                let overlay = self.maintenance_overlay(maintenance, task).ok()?;
                 (Source::File(Arc::clone(&maintenance.file)), overlay, maintenance.len)
             }
         };
@@ -324,10 +313,13 @@ impl Shelf {
     fn maintenance_overlay(
         &self,
         maintenance: &MaintenanceMedium,
-        task: Option<&Bytes>,
+        task: Option<&Arc<Packed>>,
     ) -> Result<Overlay, OverlayError> {
-        let overlay =
-            Overlay::default().with(maintenance.len, maintenance.trust.offset, self.trust.clone())?;
+        let overlay = Overlay::default().with(
+            maintenance.len,
+            maintenance.trust.offset,
+            Run::Bytes(self.trust.clone()),
+        )?;
         let Some(task) = task else { return Ok(overlay) };
         let size = task.len() as u64;
         if size > COMPOSED_TASK_SIZE {
@@ -338,7 +330,7 @@ impl Shelf {
                 len: offset + COMPOSED_TASK_SIZE,
             });
         }
-        overlay.with(maintenance.len, maintenance.task.offset, task.clone())
+        overlay.with(maintenance.len, maintenance.task.offset, Run::Packed(Arc::clone(task)))
     }
 
     fn etag(&self, maintenance: &MaintenanceMedium, file: MediumFile, task: &[u8; 32]) -> String {
@@ -349,28 +341,6 @@ impl Shelf {
         }
     }
 
-    fn unpack(&self, packed: &Arc<Packed>) -> Option<Bytes> {
-        if let Some(bytes) = self.lock().unpacked(packed) {
-            return Some(bytes);
-        }
-        let bytes = match zstd::bulk::decompress(&packed.bytes, packed.len) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) => {
-                tracing::error!(%error, "a staged task medium does not unpack; this is a fault of the controller");
-                return None;
-            }
-        };
-        let mut state = self.lock();
-        state.unpacked_bytes += bytes.len();
-        state.unpacked.push_back((Arc::clone(packed), bytes.clone()));
-        while state.unpacked_bytes > self.limits.unpacked && state.unpacked.len() > 1 {
-            if let Some((_, old)) = state.unpacked.pop_front() {
-                state.unpacked_bytes -= old.len();
-            }
-        }
-        Some(bytes)
-    }
-
     /// A panic elsewhere leaves the maps whole: each change is one insert or remove.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -378,24 +348,11 @@ impl Shelf {
 }
 
 impl State {
-    fn unpacked(&mut self, packed: &Arc<Packed>) -> Option<Bytes> {
-        let at = self.unpacked.iter().position(|(held, _)| Arc::ptr_eq(held, packed))?;
-        let found = self.unpacked.remove(at)?;
-        let bytes = found.1.clone();
-        self.unpacked.push_back(found);
-        Some(bytes)
-    }
-
     fn drop_attempt(&mut self, key: &(String, u32)) {
         let Some(attempt) = self.attempts.remove(key) else { return };
-        self.packed_bytes -= attempt.packed.bytes.len();
+        self.packed_bytes -= attempt.packed.size();
         for slot in attempt.slots {
             self.by_slot.remove(&slot);
-        }
-        if let Some(at) = self.unpacked.iter().position(|(held, _)| Arc::ptr_eq(held, &attempt.packed))
-            && let Some((_, bytes)) = self.unpacked.remove(at)
-        {
-            self.unpacked_bytes -= bytes.len();
         }
     }
 }

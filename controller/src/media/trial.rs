@@ -12,7 +12,7 @@ use super::contents::Files;
 use super::iso::{self, IsoError};
 use super::meter::Meter;
 use super::object;
-use super::shelf::{Entry, PACK_LEVEL, Packed, Shelf, ShelfError, Staged};
+use super::shelf::{Entry, Shelf, ShelfError, Staged};
 use super::task::MediumError;
 use super::url::{MediumFile, Token};
 
@@ -37,9 +37,7 @@ impl Shelf {
             })
         })?;
         let sha256: [u8; 32] = Sha256::digest(&image).into();
-        let bytes = zstd::bulk::compress(&image, PACK_LEVEL)
-            .map_err(|source| ShelfError::Pack { job: name.to_owned(), source })?;
-        let packed = Arc::new(Packed { bytes: bytes.into_boxed_slice(), len: image.len() });
+        let packed = self.pack(name, &image)?;
         let etag = object::etag(&sha256, &[]);
         let (file, meter) = (MediumFile::Task, Arc::new(Meter::of(image.len() as u64)));
         let token = Token::derive(self.names(), name, ATTEMPT, file, &etag);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use super::direct::Part;
+use super::direct::{Over, Part};
 use super::health::{self, Check};
 use super::upkeep::Upkeep;
 use super::{ServerError, access, checks, guarded, listen, request};
@@ -91,6 +91,7 @@ fn content_of_a_blob(response: &mut Response<Body>) -> Option<Part> {
         file: content.file,
         first: content.first,
         length: content.length,
+        over: None,
         sent: Some(Box::new(registry::Content::sent)),
     })
 }
@@ -107,8 +108,10 @@ pub async fn serve_media(
         async move { response }
     };
     let part = |response: &mut Response<MediumBody>| {
-        let (file, range, sent) = response.body().file()?;
-        Some(Part { file, first: range.start, length: range.end - range.start, sent: Some(sent) })
+        let media::FileBody { file, range, laid, object, sent } = response.body().file()?;
+        let read = move |offset, count| object.read(offset, count);
+        let over = (!laid.is_empty()).then(|| Over { places: laid, read: Box::new(read) });
+        Some(Part { file, first: range.start, length: range.end - range.start, over, sent: Some(sent) })
     };
     listener.serve(service, part, stopped).await;
 }

@@ -15,11 +15,13 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -37,9 +39,22 @@ pub struct Part {
     pub first: u64,
     /// How many.
     pub length: u64,
+    /// Where the body is not what the file has.
+    pub over: Option<Over>,
     /// Is told of bytes that have left.
     pub sent: Option<Box<dyn Fn(u64) + Send + Sync>>,
 }
+
+/// Bytes laid over a file.
+pub struct Over {
+    /// Where, in order and apart.
+    pub places: Vec<Range<u64>>,
+    /// Reads that many bytes of the body from an offset of the file.
+    pub read: Box<ReadOver>,
+}
+
+/// See [`Over::read`].
+pub type ReadOver = dyn Fn(u64, usize) -> io::Result<Bytes> + Send + Sync;
 
 /// How long a connection may wait.
 #[derive(Debug, Clone, Copy)]

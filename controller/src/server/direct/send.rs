@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -106,17 +107,43 @@ impl Sender {
     }
 
     async fn part(&self, mut out: Vec<u8>, part: &Part) -> io::Result<()> {
-        let sent = |count| part.sent.iter().for_each(|sent| sent(count));
         if part.length <= INLINE {
-            let head = out.len();
-            out.resize(head + usize::try_from(part.length).unwrap_or(0), 0);
-            part.file.read_exact_at(&mut out[head..], part.first)?;
+            let (head, count) = (out.len(), usize::try_from(part.length).unwrap_or(0));
+            if let Some(over) = &part.over {
+                out.extend_from_slice(&(over.read)(part.first, count)?);
+            } else {
+                out.resize(head + count, 0);
+                part.file.read_exact_at(&mut out[head..], part.first)?;
+            }
             self.all(&out, MsgFlags::empty()).await?;
-            sent(part.length);
+            part.sent(part.length);
             return Ok(());
         }
         self.all(&out, MORE).await?;
-        let (mut next, end) = (part.first, part.first + part.length);
+        let mut next = part.first;
+        for place in part.over.iter().flat_map(|over| &over.places) {
+            self.file(part, next..place.start).await?;
+            self.over(part, place.clone()).await?;
+            next = place.end;
+        }
+        self.file(part, next..part.first + part.length).await
+    }
+
+    /// Bytes that are laid over the file, a small piece at a time: they take memory.
+    async fn over(&self, part: &Part, mut place: Range<u64>) -> io::Result<()> {
+        while let (Some(over), false) = (&part.over, place.is_empty()) {
+            let count = (place.end - place.start).min(INLINE);
+            let bytes = (over.read)(place.start, usize::try_from(count).unwrap_or(0))?;
+            place.start += count;
+            let ends = place.start == part.first + part.length;
+            self.all(&bytes, if ends { MsgFlags::empty() } else { MORE }).await?;
+            part.sent(count);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the file, from the page cache to the socket.
+    async fn file(&self, part: &Part, Range { start: mut next, end }: Range<u64>) -> io::Result<()> {
         while next < end {
             self.writable().await?;
             let (socket, file) = (Arc::clone(&self.socket), Arc::clone(&part.file));
@@ -126,7 +153,7 @@ impl Sender {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     next += count;
-                    sent(count);
+                    part.sent(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -154,6 +181,12 @@ impl Sender {
     async fn writable(&self) -> io::Result<()> {
         let waited = tokio::time::timeout(self.stall, self.socket.writable()).await;
         waited.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl Part {
+    fn sent(&self, count: u64) {
+        self.sent.iter().for_each(|sent| sent(count));
     }
 }
 

@@ -26,6 +26,30 @@ fn file(length: u64) -> Arc<File> {
     Arc::new(file)
 }
 
+/// Where [`laid`] differs from [`content`].
+const PLACES: [Range<u64>; 3] = [0..1000, 1000..1010, 5_000_000..5_200_000];
+
+/// The same with other bytes at some places.
+fn laid(length: u64) -> Vec<u8> {
+    let mut bytes = content(length);
+    for place in PLACES {
+        let place = usize::try_from(place.start).unwrap()..usize::try_from(place.end).unwrap();
+        bytes[place].iter_mut().for_each(|byte| *byte ^= 0xff);
+    }
+    bytes
+}
+
+fn over(first: u64, length: u64) -> Over {
+    let bytes = Bytes::from(laid(10_000_000));
+    let within = |place: Range<u64>| place.start.max(first)..place.end.min(first + length);
+    let places = PLACES.map(within).into_iter().filter(|place| !place.is_empty()).collect();
+    let read = move |offset, count| {
+        let from = usize::try_from(offset).unwrap();
+        Ok(bytes.slice(from..from + count))
+    };
+    Over { places, read: Box::new(read) }
+}
+
 /// `/part/<first>/<length>` of a file of ten million bytes, and answers of other kinds.
 async fn service(file: Arc<File>, request: Request<Body>) -> Response<Body> {
     let path = request.uri().path().to_owned();
@@ -35,7 +59,15 @@ async fn service(file: Arc<File>, request: Request<Body>) -> Response<Body> {
             let (first, length): (u64, u64) = (first.parse().unwrap(), length.parse().unwrap());
             let mut response = Response::new(Body::from("read instead of sent"));
             response.headers_mut().insert("content-length", length.into());
-            response.extensions_mut().insert(Arc::new(Part { file, first, length, sent: None }));
+            response.extensions_mut().insert(Arc::new(Part { file, first, length, over: None, sent: None }));
+            response
+        }
+        ["laid", first, length] => {
+            let (first, length): (u64, u64) = (first.parse().unwrap(), length.parse().unwrap());
+            let mut response = Response::new(Body::from("read instead of sent"));
+            response.headers_mut().insert("content-length", length.into());
+            let over = Some(over(first, length));
+            response.extensions_mut().insert(Arc::new(Part { file, first, length, over, sent: None }));
             response
         }
         ["echo"] => {
@@ -108,6 +140,23 @@ async fn a_part_of_a_file_arrives_byte_for_byte_whatever_its_size() {
             body == &whole[from..from + length] && after.is_empty() && rest.is_none(),
             "{length} from {from}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_laid_over_a_file_arrives_in_its_place() {
+    let whole = laid(10_000_000);
+    for (from, length) in [
+        (0, 10_000_000),
+        (900, 200),
+        (500, 4_999_500),
+        (5_100_000, 100_000),
+        (5_000_000, 200_000),
+        (2000, 70_000),
+    ] {
+        let (answer, _) = talk(&get(&format!("/laid/{from}/{length}")), PATIENCE).await;
+        let (_, body, after) = first(&answer);
+        assert!(body == &whole[from..from + length] && after.is_empty(), "{length} from {from}");
     }
 }
 

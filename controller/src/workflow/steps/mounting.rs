@@ -119,12 +119,12 @@ fn slot_is_stuck(error: &BmcError) -> Option<Stuck> {
 /// A slot to boot from is given up only where it can never boot: for want of an action, a boot target or a licence.
 /// Any other refusal may be about our URL, and firmware would fare no better with it.
 fn boot_is_stuck(error: &BmcError) -> Option<Stuck> {
-    let never = match error {
-        BmcError::Missing { .. } => true,
-        BmcError::Refused { status: 404 | 405 | 501, .. }
-        | BmcError::Refused { kind: RefusalKind::Licence, .. } => true,
-        _ => false,
-    };
+    let never = matches!(
+        error,
+        BmcError::Missing { .. }
+            | BmcError::Refused { status: 404 | 405 | 501, .. }
+            | BmcError::Refused { kind: RefusalKind::Licence, .. }
+    );
     never.then_some(Stuck::BootSlot)
 }
 

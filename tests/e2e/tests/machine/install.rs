@@ -7,7 +7,7 @@ use mock_redfish::Power;
 use serde_json::{Value, json};
 
 use crate::disk;
-use crate::machine::Metal;
+use crate::machine::{HTTP_BOOT_MEMORY_MIB, Metal};
 use crate::site::{Made, Site};
 
 /// An installation under TCG on two busy cores; seconds on hardware.
@@ -102,7 +102,10 @@ async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_d
 {
     let site = Site::start(Made::find()?).await?;
     site.push_os_image("images/debian:trixie")?;
-    let metal = Metal::enrolled(&site, "SLIP-E2E-1", disk::make_a_mess, |_| {}).await?;
+    let metal = Metal::enrolled(&site, "SLIP-E2E-1", disk::make_a_mess, |qemu, _| {
+        qemu.memory_mib = HTTP_BOOT_MEMORY_MIB;
+    })
+    .await?;
     let pinned = site.digest("images/debian:trixie").await?;
     let job = site.submit(&metal.serial, &proving_recipe("slipway-e2e"), false).await?;
     // The tag moves away at once: what is installed is the digest that was pinned.
@@ -111,6 +114,7 @@ async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_d
     ensure!(metal.machine().open_sessions() == 0, "the controller left sessions open");
     let done = site.get(&format!("/api/v1/jobs/{job}")).await?;
     ensure!(done["image"]["digest"] == pinned.as_str(), "not the digest that the tag meant: {done:#}");
+    ensure!(done["transport"] == "virtual-media", "{done:#}");
 
     // The controller switched it on: nobody else touches it until it greets.
     check_greeting(&metal, "slipway-e2e").await?;
@@ -128,7 +132,8 @@ async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_d
     metal.boots_to_login("slipway-e2e login:", LOGIN_WITHIN).await?;
     ensure!(metal.machine().power() == Power::On, "the machine runs its new system");
 
-    // That disk, as an image of a whole disk, put back in its place. Now the machine is in service.
+    // That disk, as an image of a whole disk, put back in its place, and this time the firmware itself fetches the
+    // disc. Now the machine is in service.
     metal.off().await?;
     let image = metal.folder().join("golden.raw.zst");
     disk::compress(&metal.disk, &image)?;
@@ -141,8 +146,12 @@ async fn a_posted_recipe_ends_in_a_machine_that_boots_its_new_linux_though_its_d
     let refused = json!({ "server_serial": metal.serial, "recipe": recipe });
     let (status, answer) = site.post("/api/v1/jobs", &refused).await?;
     ensure!(status == 409 && answer["error"] == "machine.in_service", "{status} {answer}");
+    metal.boots_over_http(&site).await?;
     let job = site.submit(&metal.serial, &recipe, true).await?;
     check_success(&site, &metal, &job).await?;
+    let done = site.get(&format!("/api/v1/jobs/{job}")).await?;
+    ensure!(done["transport"] == "http-boot", "{done:#}");
     metal.wait_console("slipway-again login:", LOGIN_WITHIN).await?;
+    site.print_times(&job).await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::site::{Made, Site};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_image_is_installed_once_though_the_controller_is_killed_in_every_phase() -> Result<()> {
     let mut site = Site::start(Made::find()?).await?;
-    let metal = Metal::enrolled(&site, "SLIP-E2E-4", disk::make_a_mess, |_| {}).await?;
+    let metal = Metal::enrolled(&site, "SLIP-E2E-4", disk::make_a_mess, |_, _| {}).await?;
     let layout = metal.folder().join("layout");
     layers::write(site.os_image(), &layout)?;
     site.cli_ok(&["image", "push", layout.to_str().context("text")?, "images/layered:1"])?;

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use mock_redfish::backend::qemu::{DiskConfig, Network, QemuConfig};
-use mock_redfish::{Fault, Injection, MachineConfig, Power, Rack, RackConfig};
+use mock_redfish::{Fault, Injection, MachineConfig, Power, Quirks, Rack, RackConfig};
+use serde_json::{Value, json};
 
 use crate::site::Site;
 
 /// Memory of the machines: what the maintenance OS asks for.
 const MEMORY_MIB: u32 = 4096;
+/// Memory of a machine whose firmware fetches the disc: it keeps all of it in memory.
+pub const HTTP_BOOT_MEMORY_MIB: u32 = 6144;
 /// A slow BMC's time for an answer.
 const SLOW_BMC_MS: u64 = 300;
 const PASSWORD: &str = "password";
@@ -31,7 +34,7 @@ impl Metal {
         site: &Site,
         serial: &str,
         prepare: impl FnOnce(&Path) -> Result<()>,
-        adjust: impl FnOnce(&mut QemuConfig),
+        adjust: impl FnOnce(&mut QemuConfig, &mut Quirks),
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("slipway-rack").tempdir()?;
         let disk = folder.path().join("disk0.raw");
@@ -46,20 +49,35 @@ impl Metal {
             network: Network::User,
             ..QemuConfig::default()
         };
-        adjust(&mut qemu);
+        let mut quirks = Quirks::default();
+        adjust(&mut qemu, &mut quirks);
         let mut config = RackConfig { folder: folder.path().to_owned(), ..RackConfig::default() };
-        let mut machine = MachineConfig::qemu("metal", qemu);
+        let mut machine = MachineConfig { quirks, ..MachineConfig::qemu("metal", qemu) };
         machine.serial = serial.to_owned();
         config.machines = vec![machine];
         let rack = Rack::start(config).await?;
         let metal = Self { rack, folder, disk, serial: serial.to_owned() };
-        let body = serde_json::json!({
-            "serial": serial,
-            "bmc": { "url": metal.machine().base_url(), "user": "admin", "password": PASSWORD, "plain_http": true },
-        });
-        let (status, answer) = site.post("/api/v1/machines", &body).await?;
-        anyhow::ensure!(status == 201, "adding the machine: {status} {answer}");
+        let (status, answer) = site.post("/api/v1/machines", &metal.record()).await?;
+        ensure!(status == 201, "adding the machine: {status} {answer}");
         Ok(metal)
+    }
+
+    /// Its record as the controller is told it.
+    fn record(&self) -> Value {
+        json!({
+            "serial": self.serial,
+            "bmc": { "url": self.machine().base_url(), "user": "admin", "password": PASSWORD, "plain_http": true },
+        })
+    }
+
+    /// Has the next job's disc be fetched by the firmware itself, which reaches this host as guests do.
+    pub async fn boots_over_http(&self, site: &Site) -> Result<()> {
+        let mut record = self.record();
+        record["transport"] = json!("http-boot");
+        record["media_url"] = json!(site.media_url_of_guests());
+        let (status, answer) = site.put(&format!("/api/v1/machines/{}", self.serial), &record).await?;
+        ensure!(status == 200, "changing the machine's record: {status} {answer}");
+        Ok(())
     }
 
     /// The machine behind the BMC.

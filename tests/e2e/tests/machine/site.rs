@@ -100,6 +100,11 @@ impl Site {
         self.folder.path()
     }
 
+    /// Where guests of QEMU's user network find the media.
+    pub fn media_url_of_guests(&self) -> String {
+        format!("http://10.0.2.2:{}", self.media_port)
+    }
+
     fn spawn(&mut self) -> Result<()> {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -250,7 +255,16 @@ impl Site {
 
     /// POST; status and body.
     pub async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
-        let response = self.request(reqwest::Method::POST, path)?.json(body).send().await?;
+        self.send(reqwest::Method::POST, path, body).await
+    }
+
+    /// PUT; status and body.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
+        self.send(reqwest::Method::PUT, path, body).await
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let response = self.request(method, path)?.json(body).send().await?;
         let status = response.status().as_u16();
         let text = response.text().await?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
