@@ -55,6 +55,7 @@ async fn when_its_time_comes_one_request_tries_it_and_an_answer_ends_it() {
     job.power().await.unwrap_err();
     let before = asked(machine, "GET", SYSTEM);
     tokio::time::sleep(Duration::from_millis(350)).await;
+    let begun = Instant::now();
     let tries = (0..4).map(|_| job.power());
     for tried in futures_util::future::join_all(tries).await {
         assert_eq!(tried.unwrap_err().code(), "bmc.circuit_open");
@@ -67,9 +68,10 @@ async fn when_its_time_comes_one_request_tries_it_and_an_answer_ends_it() {
         machine.requests().iter().rev().take(8).collect::<Vec<_>>()
     );
     machine.clear_faults();
-    tokio::time::sleep(Duration::from_millis(350)).await;
-    job.power().await.unwrap_err(); // the pause is twice as long by now
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    while job.power().await.map_err(|error| error.code()) == Err("bmc.circuit_open") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "the pause is twice as long by now");
     assert_eq!(job.power().await.unwrap(), Power::Off);
     assert_eq!(standing(&gates, machine), Standing::quiet());
 }
