@@ -82,6 +82,17 @@ impl System {
     }
 }
 
+/// A system that was found.
+#[derive(Debug)]
+pub struct Discovered {
+    /// It.
+    pub system: System,
+    /// Its resource.
+    pub resource: Resource,
+    /// Every system of this BMC, where their list was read.
+    pub listed: Vec<String>,
+}
+
 /// A slot that takes remote images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSlot {
@@ -119,8 +130,9 @@ pub async fn system(
     session: &Session,
     profiles: &Profiles,
     wanted: Option<&str>,
-) -> Result<(System, Resource), BmcError> {
+) -> Result<Discovered, BmcError> {
     let root = session.root().await?;
+    let mut listed = Vec::new();
     let endpoint = &session.endpoint;
     let expand = root.expands && profiles.may_expand(root.vendor.as_deref());
     let found = match wanted {
@@ -136,7 +148,7 @@ pub async fn system(
                     "check that the URL is that of a server's BMC",
                 ));
             };
-            search(session, profiles, &endpoint.path(systems)?, expand, wanted).await?
+            search(session, profiles, &endpoint.path(systems)?, expand, wanted, &mut listed).await?
         }
     };
     let Some((path, resource)) = found else {
@@ -161,7 +173,7 @@ pub async fn system(
         nics: link(node.get("EthernetInterfaces").link())?,
         path,
     };
-    Ok((system, resource))
+    Ok(Discovered { system, resource, listed })
 }
 
 type Found = (String, Resource);
@@ -174,14 +186,15 @@ async fn search(
     systems: &str,
     expand: bool,
     wanted: Option<&str>,
+    listed: &mut Vec<String>,
 ) -> Result<Option<Found>, BmcError> {
     if let Some(wanted) = wanted {
         let Some(collection) = session.find(systems).await? else { return Ok(None) };
         for link in collection.node().links() {
-            let path = session.endpoint.path(&link)?;
-            if path.rsplit('/').next() == Some(wanted) {
-                return Ok(session.find(&path).await?.map(|resource| (path, resource)));
-            }
+            listed.push(session.endpoint.path(&link)?);
+        }
+        if let Some(path) = listed.iter().find(|path| path.rsplit('/').next() == Some(wanted)) {
+            return Ok(session.find(path).await?.map(|resource| (path.clone(), resource)));
         }
         let all = members(session, systems, expand).await?;
         return Ok(all.into_iter().find(|(_, system)| system.node().get("Id").text() == Some(wanted)));

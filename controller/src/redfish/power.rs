@@ -4,6 +4,8 @@
 //! Which reset types are tried is a pure choice among what the BMC lists. The next one is tried only where the
 //! BMC refused the one before: a button pushed after a slow `On` would switch the machine off again.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -99,9 +101,10 @@ pub async fn set(
 async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Resource, BmcError> {
     let waits = session.endpoint.waits();
     let began = Instant::now();
+    let mut looks = 0;
     loop {
-        // Firmware takes its time, and a weak BMC is not asked for nothing.
-        sleep(waits.power_poll).await;
+        sleep(pause(waits.power_poll, looks)).await;
+        looks += 1;
         let now = session.get(&system.path).await?;
         if is_there(state(session, &now)?, wanted) {
             return Ok(now);
@@ -111,6 +114,16 @@ async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Reso
             let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
             return Err(not_observed(session, &what, seen, waits.power_total));
         }
+    }
+}
+
+/// The pause before a look at the power, after so many: firmware takes its time, and a weak BMC is not asked for
+/// nothing. Half as long again each time, up to twice the first.
+fn pause(first: Duration, looks: u32) -> Duration {
+    match looks {
+        0 => first,
+        1 => first * 3 / 2,
+        _ => first * 2,
     }
 }
 
@@ -174,6 +187,12 @@ mod tests {
             let allowed: Vec<String> = allowed.iter().map(|&kind| kind.to_owned()).collect();
             assert_eq!(choices(wanted, &allowed), choice, "{wanted:?} {allowed:?}");
         }
+    }
+
+    #[test]
+    fn power_is_looked_at_less_often_the_longer_it_takes() {
+        let pauses: Vec<u64> = (0..5).map(|looks| pause(Duration::from_secs(4), looks).as_secs()).collect();
+        assert_eq!(pauses, [4, 6, 8, 8, 8]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What was found on a BMC lately, so that the next client of it need not look for it again: what its root says, and
-//! where its system is. Both are checked by use: whatever is read there is read anew, and a path that leads nowhere any
-//! more is forgotten.
+//! where its systems are. Both are checked by use: whatever is read there is read anew, and a path that leads nowhere
+//! any more is forgotten.
+//!
+//! Several machines may be behind one BMC: they share its root, and the list of its systems is read once for all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,51 +13,72 @@ use super::view::ServiceRoot;
 /// How long it is remembered. A BMC that is updated or replaced restarts for longer than a job waits, but says the
 /// same of itself for years.
 const AGE_MAX: Duration = Duration::from_secs(900);
-/// Most BMCs remembered.
+/// Most BMCs remembered, and most systems.
 const MOST: usize = 4096;
 
 /// One BMC, and the system asked for on it.
 type Key = (String, Option<String>);
 
-/// What was found on one BMC.
-#[derive(Debug, Clone)]
-pub struct Walk {
-    /// What its root says.
-    pub root: ServiceRoot,
-    /// Where its system is.
-    pub system: String,
-}
-
 /// What was found on every BMC lately. Shared by all clients of one controller.
 #[derive(Debug, Default)]
-pub struct Walks(Mutex<HashMap<Key, (Instant, Walk)>>);
+pub struct Walks(Mutex<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    roots: HashMap<String, (Instant, ServiceRoot)>,
+    systems: HashMap<Key, (Instant, String)>,
+}
 
 impl Walks {
-    fn all(&self) -> MutexGuard<'_, HashMap<Key, (Instant, Walk)>> {
+    fn all(&self) -> MutexGuard<'_, Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was found on this BMC for the system of that name.
-    pub fn get(&self, endpoint: &str, wanted: Option<&str>) -> Option<Walk> {
+    /// What the root of this BMC says.
+    pub fn root(&self, endpoint: &str) -> Option<ServiceRoot> {
         let all = self.all();
-        let found = all.get(&(endpoint.to_owned(), wanted.map(str::to_owned)));
-        found.filter(|(at, _)| at.elapsed() < AGE_MAX).map(|(_, walk)| walk.clone())
+        all.roots.get(endpoint).filter(|(at, _)| at.elapsed() < AGE_MAX).map(|(_, root)| root.clone())
     }
 
-    /// Remembers what was found.
-    pub fn remember(&self, endpoint: &str, wanted: Option<&str>, walk: Walk) {
-        let mut all = self.all();
-        if all.len() >= MOST {
-            all.retain(|_, (at, _)| at.elapsed() < AGE_MAX);
-        }
-        if all.len() < MOST {
-            all.insert((endpoint.to_owned(), wanted.map(str::to_owned)), (Instant::now(), walk));
-        }
+    /// Where the system of that name is on this BMC.
+    pub fn system(&self, endpoint: &str, wanted: Option<&str>) -> Option<String> {
+        let all = self.all();
+        let found = all.systems.get(&key(endpoint, wanted));
+        found.filter(|(at, _)| at.elapsed() < AGE_MAX).map(|(_, path)| path.clone())
     }
 
-    /// Forgets a BMC that is not as it was.
-    pub fn forget(&self, endpoint: &str, wanted: Option<&str>) {
-        self.all().remove(&(endpoint.to_owned(), wanted.map(str::to_owned)));
+    /// Remembers what a root says.
+    pub fn remember_root(&self, endpoint: &str, root: &ServiceRoot) {
+        keep(&mut self.all().roots, endpoint.to_owned(), root.clone());
+    }
+
+    /// Remembers where a system is.
+    pub fn remember_system(&self, endpoint: &str, wanted: Option<&str>, path: &str) {
+        keep(&mut self.all().systems, key(endpoint, wanted), path.to_owned());
+    }
+
+    /// Forgets the root of a BMC that is not as it was.
+    pub fn forget_root(&self, endpoint: &str) {
+        self.all().roots.remove(endpoint);
+    }
+
+    /// Forgets where a system was.
+    pub fn forget_system(&self, endpoint: &str, wanted: Option<&str>) {
+        self.all().systems.remove(&key(endpoint, wanted));
+    }
+}
+
+fn key(endpoint: &str, wanted: Option<&str>) -> Key {
+    (endpoint.to_owned(), wanted.map(str::to_owned))
+}
+
+/// A full map first lets go of what is old; when nothing is, what is new is not kept.
+fn keep<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, (Instant, V)>, key: K, value: V) {
+    if map.len() >= MOST {
+        map.retain(|_, (at, _)| at.elapsed() < AGE_MAX);
+    }
+    if map.len() < MOST {
+        map.insert(key, (Instant::now(), value));
     }
 }
 
@@ -64,13 +87,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bmc_is_remembered_by_system_until_it_is_forgotten() {
+    fn systems_are_remembered_by_name_and_roots_by_bmc_until_they_are_forgotten() {
         let walks = Walks::default();
-        let walk = Walk { root: ServiceRoot::default(), system: "/redfish/v1/Systems/1".to_owned() };
-        walks.remember("https://a", None, walk);
-        assert!(walks.get("https://a", None).is_some());
-        assert!(walks.get("https://a", Some("2")).is_none() && walks.get("https://b", None).is_none());
-        walks.forget("https://a", None);
-        assert!(walks.get("https://a", None).is_none());
+        walks.remember_root("https://a", &ServiceRoot::default());
+        walks.remember_system("https://a", None, "/redfish/v1/Systems/1");
+        assert!(walks.root("https://a").is_some() && walks.root("https://b").is_none());
+        assert_eq!(walks.system("https://a", None).as_deref(), Some("/redfish/v1/Systems/1"));
+        assert!(walks.system("https://a", Some("2")).is_none() && walks.system("https://b", None).is_none());
+        walks.forget_system("https://a", None);
+        assert!(walks.system("https://a", None).is_none() && walks.root("https://a").is_some());
+        walks.forget_root("https://a");
+        assert!(walks.root("https://a").is_none());
+    }
+
+    #[test]
+    fn a_full_memory_keeps_what_it_has() {
+        let walks = Walks::default();
+        for n in 0..=MOST {
+            walks.remember_system("https://a", Some(&n.to_string()), "/redfish/v1/Systems/1");
+        }
+        assert!(walks.system("https://a", Some("0")).is_some());
+        assert!(walks.system("https://a", Some(&MOST.to_string())).is_none());
     }
 }

@@ -43,7 +43,10 @@ impl RedfishBmcs {
         let bmc = RedfishBmc::connect_through(&address, credentials, self.waits.clone(), entry).map_err(
             |error| EdgeError { code: "bmc.address", message: with_causes(&error), transient: false },
         )?;
-        Ok(Arc::new(bmc.with_profiles(Arc::clone(&self.profiles)).with_walks(Arc::clone(&self.walks))))
+        let bmc = bmc.with_profiles(Arc::clone(&self.profiles)).with_walks(Arc::clone(&self.walks));
+        // A job compares the UUID of the record with the BMC's; a person who probes wants to see more.
+        let by_uuid = machine.uuid.is_some() && !by_hand;
+        Ok(Arc::new(if by_uuid { bmc.with_known_uuid() } else { bmc }))
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::oem::idrac_boot;
 use super::super::profile::BootWay;
 use super::super::view::Boot;
 use super::super::{discover, media, power};
-use super::{JUST_NOW, RedfishBmc};
+use super::RedfishBmc;
 
 #[async_trait]
 impl Bmc for RedfishBmc {
@@ -38,7 +38,7 @@ impl Bmc for RedfishBmc {
         let sku = if profile.read.serial_is_sku { node.get("SKU").string() } else { None };
         let serial = sku.or_else(|| node.get("SerialNumber").string());
         let uuid = node.get("UUID").text().map(str::to_ascii_lowercase);
-        let macs = if self.inventory || serial.is_none() || uuid.is_none() {
+        let macs = if self.inventory.needs_nics(serial.as_deref(), uuid.as_deref()) {
             self.macs.get_or_try_init(|| discover::macs(&self.session, system)).await?.clone()
         } else {
             Vec::new()
@@ -90,9 +90,7 @@ impl Bmc for RedfishBmc {
         let before = self.requests();
         let (system, _) = self.system().await?;
         let allowed = self.reset_types.get_or_try_init(|| power::reset_types(&self.session, system)).await?;
-        let known = self.memory().system.take().filter(|(when, _)| when.elapsed() < JUST_NOW);
-        let known = known.map(|(_, resource)| resource);
-        let resource = power::set(&self.session, system, allowed, wanted, known).await?;
+        let resource = power::set(&self.session, system, allowed, wanted, self.system_just_now()).await?;
         let seen = resource.node().get("PowerState").string().unwrap_or_default();
         self.remember_system(resource);
         Ok(self.evidence(before, format!("system {} shows PowerState {seen}", system.path)))

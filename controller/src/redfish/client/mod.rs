@@ -26,13 +26,13 @@ use super::profile::{Profile, Profiles, Waits};
 use super::session::Session;
 use super::slots;
 use super::view::{Boot, Media};
-use super::walk::{Walk, Walks};
+use super::walk::Walks;
 use super::wire::Resource;
 
 /// How long what was seen in a slot may stand in for a read before a change.
 const MEMORY: Duration = Duration::from_secs(60);
-/// How long what the system showed counts as "just now" for its power: the calls of one step follow each other
-/// faster than this.
+/// How long what the system showed counts as "just now" for its power, at least: the calls of one step follow each
+/// other faster than this. Where its power is looked at less often than that, it counts for as long as such a pause.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// A BMC spoken to over Redfish. Makes no request before the first call.
@@ -44,7 +44,7 @@ pub struct RedfishBmc {
     /// The system asked for by name.
     wanted: Option<String>,
     clock: fn() -> Timestamp,
-    inventory: bool,
+    inventory: Inventory,
     profiles: Arc<Profiles>,
     walks: Arc<Walks>,
     system: OnceCell<System>,
@@ -78,6 +78,27 @@ struct Glance {
     /// How many changes there had been.
     changes: u64,
     media: Media,
+}
+
+/// When a probe reads the NICs, which tell a system that has no better name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inventory {
+    /// Whatever else there is.
+    Always,
+    /// When the system shows no serial, or no UUID.
+    IfNameless,
+    /// When it shows no UUID.
+    IfNoUuid,
+}
+
+impl Inventory {
+    fn needs_nics(self, serial: Option<&str>, uuid: Option<&str>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::IfNameless => serial.is_none() || uuid.is_none(),
+            Self::IfNoUuid => uuid.is_none(),
+        }
+    }
 }
 
 impl RedfishBmc {
@@ -118,7 +139,7 @@ impl RedfishBmc {
             session: Session::new(endpoint, credentials),
             wanted: address.system.clone(),
             clock: Timestamp::now,
-            inventory: false,
+            inventory: Inventory::IfNameless,
             profiles: Arc::new(Profiles::builtin()),
             walks: Arc::default(),
             system: OnceCell::new(),
@@ -156,7 +177,15 @@ impl RedfishBmc {
     /// lacks a serial or a UUID, since on most BMCs each NIC costs a request.
     #[must_use]
     pub fn with_inventory(mut self) -> Self {
-        self.inventory = true;
+        self.inventory = Inventory::Always;
+        self
+    }
+
+    /// Says that the caller knows the UUID of the system and compares it: where the BMC shows one, the NICs are not
+    /// read, serial or no serial.
+    #[must_use]
+    pub fn with_known_uuid(mut self) -> Self {
+        self.inventory = Inventory::IfNoUuid;
         self
     }
 
@@ -174,19 +203,27 @@ impl RedfishBmc {
         let mut just_read = None;
         let found = self.system.get_or_try_init(|| async {
             let (endpoint, wanted) = (self.session.endpoint.shown(), self.wanted.as_deref());
-            let lately = self.walks.get(&endpoint, wanted);
-            let place = lately.as_ref().map(|walk| walk.system.clone());
-            if let Some(walk) = lately {
-                self.session.assume_root(walk.root);
+            if let Some(root) = self.walks.root(&endpoint) {
+                self.session.assume_root(root);
             }
+            let place = self.walks.system(&endpoint, wanted);
             // Whatever goes wrong here, the next client looks for itself.
-            self.walks.forget(&endpoint, wanted);
-            let (system, resource) =
-                discover::system(&self.session, &self.profiles, place.as_deref().or(wanted)).await?;
-            let root = self.session.root().await?.clone();
-            self.walks.remember(&endpoint, wanted, Walk { root, system: system.path.clone() });
-            just_read = Some(resource);
-            Ok(system)
+            self.walks.forget_system(&endpoint, wanted);
+            let place = place.as_deref().or(wanted);
+            let found = match discover::system(&self.session, &self.profiles, place).await {
+                Ok(found) => found,
+                Err(error) => {
+                    self.walks.forget_root(&endpoint);
+                    return Err(error);
+                }
+            };
+            self.walks.remember_root(&endpoint, self.session.root().await?);
+            for path in &found.listed {
+                self.walks.remember_system(&endpoint, path.rsplit('/').next(), path);
+            }
+            self.walks.remember_system(&endpoint, wanted, &found.system.path);
+            just_read = Some(found.resource);
+            Ok(found.system)
         });
         Ok((found.await?, just_read))
     }
@@ -307,6 +344,13 @@ impl RedfishBmc {
         lately.filter(|glance| glance.at.elapsed() < MEMORY).map(|glance| glance.media)
     }
 
+    /// What the system showed just now, if anything. Taken, since what is done with it may change it.
+    fn system_just_now(&self) -> Option<Resource> {
+        let just_now = self.session.endpoint.waits().power_poll.max(JUST_NOW);
+        let (when, resource) = self.memory().system.take()?;
+        (when.elapsed() < just_now).then_some(resource)
+    }
+
     fn remember_system(&self, resource: Resource) {
         self.memory().system = Some((Instant::now(), resource));
     }
@@ -366,5 +410,25 @@ impl RedfishBmc {
 
     fn evidence(&self, before: u32, seen: String) -> Evidence {
         Evidence { seen, requests: self.requests().saturating_sub(before) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nics_are_read_only_where_nothing_better_names_the_system() {
+        let (some, none) = (Some("x"), None);
+        for (serial, uuid, nameless, by_uuid) in [
+            (some, some, false, false),
+            (none, some, true, false),
+            (some, none, true, true),
+            (none, none, true, true),
+        ] {
+            assert_eq!(Inventory::IfNameless.needs_nics(serial, uuid), nameless, "{serial:?} {uuid:?}");
+            assert_eq!(Inventory::IfNoUuid.needs_nics(serial, uuid), by_uuid, "{serial:?} {uuid:?}");
+            assert!(Inventory::Always.needs_nics(serial, uuid));
+        }
     }
 }
