@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -112,8 +113,13 @@ pub fn pinned_config(pin: Option<Fingerprint>, seen: Seen) -> Result<ClientConfi
         what: "setting up TLS".into(),
         source: source.into(),
     })?;
-    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    let mut config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(config)
 }
+
+/// TLS sessions remembered, all of the one BMC. What rustls would keep room for by itself takes 30 KiB for each client.
+const SESSIONS: usize = 8;
 
 /// SHA-256 of a certificate.
 pub fn fingerprint(certificate: &[u8]) -> Fingerprint {
