@@ -69,7 +69,7 @@ pub async fn people(
     caller.needs(Role::Operator)?;
     // On record before anything happens: what cannot be recorded is not done.
     let asked = entry.clone();
-    store::on(state.workflow.store(), move |store| store.audit(asked)).await?;
+    store::asked(state.workflow.store(), move |store| store.audit(asked)).await?;
     // For handlers that put more on record than that they were called.
     request.extensions_mut().insert(entry.clone());
     request.extensions_mut().insert(caller);
@@ -79,7 +79,7 @@ pub async fn people(
         detail: Some(response.status().as_u16().to_string()),
         ..entry
     };
-    if let Err(error) = store::on(state.workflow.store(), move |store| store.audit(done)).await {
+    if let Err(error) = store::asked(state.workflow.store(), move |store| store.audit(done)).await {
         // It is done, and the caller must hear so.
         tracing::error!(error = crate::workflow::chain(&error), "the outcome of a call is not on record");
     }

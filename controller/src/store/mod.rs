@@ -222,6 +222,19 @@ where
     within(&LOOKS, store, call).await
 }
 
+/// Calls under way at once that may write, for people who wait for an answer.
+static ASKS: Semaphore = Semaphore::const_new(4);
+
+/// The same for a call that somebody waits for and that may write. It waits for the writer, but not behind everything that
+/// a thousand jobs have to write: a submission makes several of these.
+pub async fn asked<T, F>(store: &Arc<dyn Store>, call: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+{
+    within(&ASKS, store, call).await
+}
+
 async fn within<T, F>(lane: &'static Semaphore, store: &Arc<dyn Store>, call: F) -> Result<T>
 where
     T: Send + 'static,
@@ -236,5 +249,26 @@ where
     match called.await {
         Ok(answer) => answer,
         Err(source) => Err(StoreError::Interrupted { source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_an_answer_does_not_wait_for_what_jobs_have_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("slipway.db"), Sealer::new(&[7; 32])).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let busy = CALLS.acquire_many(16).await.unwrap();
+        let waits = tokio::time::timeout(Duration::from_millis(50), on(&store, Store::check)).await;
+        assert!(waits.is_err(), "a job's call went past sixteen others");
+        look(&store, Store::next_delivery_at).await.unwrap();
+        asked(&store, Store::check).await.unwrap();
+        drop(busy);
+        on(&store, Store::check).await.unwrap();
     }
 }

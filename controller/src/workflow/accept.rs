@@ -84,7 +84,7 @@ impl Workflow {
     async fn accepted_before(&self, submission: &Submission) -> Result<Option<Accepted>, AcceptError> {
         let Some(idempotency) = submission.idempotency.clone() else { return Ok(None) };
         let key = idempotency.key.clone();
-        let found = store::on(&self.deps.store, move |store| {
+        let found = store::asked(&self.deps.store, move |store| {
             let Some((id, body)) = store.idempotent_job(&key)? else { return Ok(None) };
             Ok(store.job(&id)?.map(|job| (job, body)))
         })
@@ -164,7 +164,7 @@ impl Workflow {
             return Err(AcceptError::PlaceholderSerial { serial });
         }
         let wanted = serial.clone();
-        let found = store::on(&self.deps.store, move |store| {
+        let found = store::asked(&self.deps.store, move |store| {
             let Some(machine) = store.machine_by_serial(&wanted)? else { return Ok(None) };
             let active = store.active_job(&machine.id)?;
             Ok(Some((machine, active)))
@@ -285,7 +285,7 @@ impl Workflow {
             job: job.clone(),
             inputs,
         };
-        let created = store::on(&self.deps.store, move |store| store.create_job(new)).await;
+        let created = store::asked(&self.deps.store, move |store| store.create_job(new)).await;
         if !matches!(created, Ok(Created::New(_))) {
             self.unpin(&job.id).await;
         }
@@ -322,7 +322,7 @@ impl Workflow {
             return Ok(None);
         }
         let id = job.id.clone();
-        store::on(&self.deps.store, move |store| store.job_callback_secret(&id)).await
+        store::asked(&self.deps.store, move |store| store.job_callback_secret(&id)).await
     }
 
     fn job_from(

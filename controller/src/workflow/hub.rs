@@ -20,8 +20,9 @@ pub enum Signal {
     Live,
 }
 
-/// Signals kept for a subscriber that is slow; one that lags further reads the timeline again.
-const SIGNALS_KEPT: usize = 256;
+/// Signals kept for a subscriber that is slow; one that lags further reads the timeline again. Each job has room for them
+/// from its beginning, 48 bytes for one.
+const SIGNALS_KEPT: usize = 32;
 
 /// The memory of all open jobs.
 #[derive(Debug, Default)]
