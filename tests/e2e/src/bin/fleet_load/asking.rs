@@ -1,11 +1,13 @@
-//! Somebody who looks at jobs and machines all the while, as people and dashboards do, and notes how long each answer
-//! takes.
+//! Somebody who looks at jobs and machines all the while, from before the first job is submitted, as people and dashboards
+//! do, and notes how long each answer takes. On a thread of its own: a thousand simulated hosts and BMCs share the runtime of
+//! the load, and what they hold up is not the controller's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use e2e::sim::Api;
 
 /// Between two requests.
@@ -14,42 +16,52 @@ const EVERY: Duration = Duration::from_millis(50);
 /// The one who looks.
 pub struct Asking {
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Result<Vec<Duration>>>,
+    jobs: Arc<Mutex<Vec<String>>>,
+    thread: JoinHandle<Result<Vec<Duration>>>,
 }
 
 impl Asking {
-    /// Asks for one of the jobs, then for machines, in turns.
-    pub fn begin(api: Api, jobs: Vec<String>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let mut took = Vec::new();
-            for n in 0.. {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
-                let path = match &jobs[n * 7 % jobs.len()] {
-                    id if n % 2 == 0 => format!("/api/v1/jobs/{id}"),
-                    _ => "/api/v1/machines".to_owned(),
-                };
-                let began = Instant::now();
-                let answer = api.get(&path).await?;
-                took.push(began.elapsed());
-                ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.text);
-                tokio::time::sleep(EVERY).await;
-            }
-            Ok(took)
-        });
-        Self { stop, task }
+    /// Asks for one of the jobs that it was told of, then for machines, in turns.
+    pub fn begin(api: Api) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, jobs) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (stopped, known) = (Arc::clone(&stop), Arc::clone(&jobs));
+        let thread = std::thread::spawn(move || runtime.block_on(ask(&api, &known, &stopped)));
+        Ok(Self { stop, jobs, thread })
+    }
+
+    /// There is a job to ask for.
+    pub fn knows(&self, job: &str) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job.to_owned());
     }
 
     /// The time of each answer, shortest first.
-    pub async fn end(self) -> Result<Vec<Duration>> {
+    pub fn end(self) -> Result<Vec<Duration>> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut took = self.task.await??;
+        let mut took = self.thread.join().map_err(|_| anyhow!("the one who asks panicked"))??;
         took.sort_unstable();
         Ok(took)
     }
+}
+
+async fn ask(api: &Api, jobs: &Mutex<Vec<String>>, stop: &AtomicBool) -> Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let job = {
+            let known = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            if n % 2 == 0 && !known.is_empty() { Some(known[n * 7 % known.len()].clone()) } else { None }
+        };
+        let path = job.map_or_else(|| "/api/v1/machines".to_owned(), |id| format!("/api/v1/jobs/{id}"));
+        let began = Instant::now();
+        let answer = api.get(&path).await?;
+        took.push(began.elapsed());
+        ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.text);
+        tokio::time::sleep(EVERY).await;
+    }
+    Ok(took)
 }
 
 /// The time within which that share of the answers came, in milliseconds.

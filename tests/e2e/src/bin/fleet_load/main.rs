@@ -12,7 +12,7 @@ mod rack;
 mod sushy;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 
 /// Longest a run may take.
 const WITHIN: Duration = Duration::from_secs(900);
+/// The controller's folder within a run's.
+const STATE: &str = "state";
 /// Connections that are kept for submitting and asking.
 const KEPT: usize = 8;
 /// Submissions at once.
@@ -63,7 +65,7 @@ fn main() -> Result<()> {
 
 /// A controller that knows these machines, and has an image for them.
 async fn controller(program: &Path, folder: &Path, machines: Vec<Value>) -> Result<(Controller, Api)> {
-    let state = folder.join("state");
+    let state = folder.join(STATE);
     std::fs::create_dir_all(state.join("media"))?;
     maintenance_iso(&state.join("media/maintenance.iso"))?;
     let serve = Controller::start(program, &state, &folder.join("controller.log"))?;
@@ -76,25 +78,42 @@ async fn controller(program: &Path, folder: &Path, machines: Vec<Value>) -> Resu
     Ok((serve, api))
 }
 
-/// Submits a job for each, a few at a time; their ids in the same order.
-async fn submit(api: &Api, serials: &[String]) -> Result<Vec<String>> {
+/// Jobs that were submitted.
+struct Submitted {
+    /// Their ids, in the order of the machines.
+    ids: Vec<String>,
+    /// How long each answer took, shortest first.
+    took: Vec<Duration>,
+}
+
+/// Submits a job for each, a few at a time. `tell` hears of each as soon as it is known.
+async fn submit(api: &Api, serials: &[String], tell: impl Fn(&str)) -> Result<Submitted> {
     let mut ids = vec![String::new(); serials.len()];
+    let mut times = Vec::new();
     let mut running = JoinSet::new();
+    let mut note = |(at, id, took): (usize, String, Duration)| {
+        tell(&id);
+        ids[at] = id;
+        times.push(took);
+    };
     for (n, serial) in serials.iter().cloned().enumerate() {
         if running.len() == SUBMITTERS
             && let Some(done) = running.join_next().await
         {
-            let (at, id): (usize, String) = done??;
-            ids[at] = id;
+            note(done??);
         }
         let api = api.clone();
-        running.spawn(async move { anyhow::Ok((n, api.submit(&serial, linux_recipe()).await?)) });
+        running.spawn(async move {
+            let began = Instant::now();
+            let id = api.submit(&serial, linux_recipe()).await?;
+            anyhow::Ok((n, id, began.elapsed()))
+        });
     }
     while let Some(done) = running.join_next().await {
-        let (at, id) = done??;
-        ids[at] = id;
+        note(done??);
     }
-    Ok(ids)
+    times.sort_unstable();
+    Ok(Submitted { ids, took: times })
 }
 
 /// A number of `/proc/PID/status`, in MiB.

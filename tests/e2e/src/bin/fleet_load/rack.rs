@@ -10,7 +10,7 @@ use mock_redfish::{Fault, Injection, Machine, MachineConfig, Rack, RackConfig};
 use serde_json::{Value, json};
 
 use crate::asking::{Asking, percentile};
-use crate::{WITHIN, controller, mib, submit};
+use crate::{STATE, Submitted, WITHIN, controller, mib, submit};
 
 /// Between heartbeats of a host: what real ones are told.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -50,16 +50,17 @@ pub async fn run(program: &Path, folder: &Path, options: &Options) -> Result<Val
         rack.machines().iter().map(|machine| machine.config().serial.clone()).collect();
 
     let (idle, idle_cpu, began) = (mib(&serve, "VmRSS")?, serve.cpu_seconds()?, Instant::now());
-    let ids = submit(&api, &serials).await?;
+    let asking = if options.asking { Some(Asking::begin(serve.api(&folder.join(STATE), 1)?)?) } else { None };
+    let tell = |id: &str| asking.iter().for_each(|asking| asking.knows(id));
+    let Submitted { ids, took: posts } = submit(&api, &serials, tell).await?;
     let submitted = began.elapsed();
-    let asking = options.asking.then(|| Asking::begin(api.clone(), ids.clone()));
     while !rack.machines().iter().all(|machine| done(machine, &playbook)) {
         ensure!(began.elapsed() < WITHIN, "{}", stuck(&api, &rack, &playbook, &ids).await?);
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), serve.cpu_seconds()? - idle_cpu);
     let took = match asking {
-        Some(asking) => asking.end().await?,
+        Some(asking) => asking.end()?,
         None => vec![],
     };
     for id in &ids {
@@ -73,6 +74,8 @@ pub async fn run(program: &Path, folder: &Path, options: &Options) -> Result<Val
         "succeeded": ids.len(),
         "seconds": seconds,
         "seconds_until_submitted": submitted.as_secs_f64(),
+        "submission_p50_ms": percentile(&posts, 50),
+        "submission_p99_ms": percentile(&posts, 99),
         "cpu_seconds_per_job": cpu / count,
         "bmc_requests_per_job": f64::from(u32::try_from(requests)?) / count,
         "rss_idle_mib": idle,

@@ -37,7 +37,7 @@ pub async fn run(program: &Path, folder: &Path, options: &Options) -> Result<Val
     let serials: Vec<String> = (0..emulator.systems()).map(|n| emulator.serial(n)).collect();
 
     let (idle_cpu, began) = (serve.cpu_seconds()?, Instant::now());
-    let ids = submit(&api, &serials).await?;
+    let ids = submit(&api, &serials, |_| ()).await?.ids;
     for n in 0..emulator.systems() {
         while !on_with_both(&emulator, n).await? {
             ensure!(began.elapsed() < WITHIN, "{} is not on: {:#}", serials[n], api.job(&ids[n]).await?);
