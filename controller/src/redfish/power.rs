@@ -14,6 +14,7 @@ use super::classify::{Kind, Refusal};
 use super::discover::{System, missing};
 use super::error::BmcError;
 use super::media::not_observed;
+use super::profile::Waits;
 use super::session::Session;
 use super::task::{Verdict, settle};
 use super::view::{ActionInfo, power};
@@ -115,6 +116,11 @@ async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Reso
             return Err(not_observed(session, &what, seen, waits.power_total));
         }
     }
+}
+
+/// The longest pause between two looks at the power.
+pub fn longest_pause(waits: &Waits) -> Duration {
+    pause(waits.power_poll, u32::MAX)
 }
 
 /// The pause before a look at the power, after so many: firmware takes its time, and a weak BMC is not asked for

@@ -5,14 +5,18 @@
 //! Several machines may be behind one BMC: they share its root, and the list of its systems is read once for all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::view::ServiceRoot;
 
 /// How long it is remembered. A BMC that is updated or replaced restarts for longer than a job waits, but says the
 /// same of itself for years.
 const AGE_MAX: Duration = Duration::from_secs(900);
+/// How long one waits for another who looks around on the same BMC.
+const TURN_WAIT: Duration = Duration::from_secs(2);
 /// Most BMCs remembered, and most systems.
 const MOST: usize = 4096;
 
@@ -21,17 +25,48 @@ type Key = (String, Option<String>);
 
 /// What was found on every BMC lately. Shared by all clients of one controller.
 #[derive(Debug, Default)]
-pub struct Walks(Mutex<Found>);
+pub struct Walks(std::sync::Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
     roots: HashMap<String, (Instant, ServiceRoot)>,
     systems: HashMap<Key, (Instant, String)>,
+    /// Who looks around on a BMC whose root is not known; nobody else keeps the key.
+    turns: HashMap<String, Arc<Mutex<()>>>,
+}
+
+/// The leave to look around on a BMC that was not met lately.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    walks: &'a Walks,
+    endpoint: String,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        let turns = &mut self.walks.all().turns;
+        if turns.get(&self.endpoint).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            turns.remove(&self.endpoint);
+        }
+    }
 }
 
 impl Walks {
     fn all(&self) -> MutexGuard<'_, Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while somebody else looks around on a BMC whose root is not known: then it will be. But not long, since
+    /// that one may have met a BMC that does not answer.
+    pub async fn turn(&self, endpoint: &str) -> Option<Turn<'_>> {
+        if self.root(endpoint).is_some() {
+            return None;
+        }
+        let turn = Arc::clone(self.all().turns.entry(endpoint.to_owned()).or_default());
+        let held = tokio::time::timeout(TURN_WAIT, turn.lock_owned()).await.ok();
+        Some(Turn { walks: self, endpoint: endpoint.to_owned(), held })
     }
 
     /// What the root of this BMC says.
@@ -98,6 +133,24 @@ mod tests {
         assert!(walks.system("https://a", None).is_none() && walks.root("https://a").is_some());
         walks.forget_root("https://a");
         assert!(walks.root("https://a").is_none());
+    }
+
+    #[tokio::test]
+    async fn one_looks_around_on_a_bmc_while_the_others_wait_but_not_for_ever() {
+        let walks = Walks::default();
+        let first = walks.turn("https://a").await.unwrap();
+        let began = Instant::now();
+        let second = walks.turn("https://a").await.unwrap();
+        assert!(first.held.is_some() && second.held.is_none() && began.elapsed() >= TURN_WAIT);
+        let (third, ()) = tokio::join!(walks.turn("https://a"), async {
+            tokio::time::sleep(TURN_WAIT / 40).await;
+            walks.remember_root("https://a", &ServiceRoot::default());
+            drop(first);
+        });
+        let third = third.unwrap();
+        assert!(third.held.is_some() && walks.turn("https://a").await.is_none());
+        drop((second, third));
+        assert!(walks.all().turns.is_empty());
     }
 
     #[test]

@@ -21,13 +21,13 @@ use super::discover::{self, MediaSlot, MediaSlots, System, Way};
 use super::error::BmcError;
 use super::gate::{Entry, Gates, Limits, Rules};
 use super::http::Endpoint;
-use super::media;
 use super::profile::{Profile, Profiles, Waits};
 use super::session::Session;
 use super::slots;
 use super::view::{Boot, Media};
 use super::walk::Walks;
 use super::wire::Resource;
+use super::{media, power};
 
 /// How long what was seen in a slot may stand in for a read before a change.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -203,6 +203,7 @@ impl RedfishBmc {
         let mut just_read = None;
         let found = self.system.get_or_try_init(|| async {
             let (endpoint, wanted) = (self.session.endpoint.shown(), self.wanted.as_deref());
+            let _turn = self.walks.turn(&endpoint).await;
             if let Some(root) = self.walks.root(&endpoint) {
                 self.session.assume_root(root);
             }
@@ -346,7 +347,7 @@ impl RedfishBmc {
 
     /// What the system showed just now, if anything. Taken, since what is done with it may change it.
     fn system_just_now(&self) -> Option<Resource> {
-        let just_now = self.session.endpoint.waits().power_poll.max(JUST_NOW);
+        let just_now = power::longest_pause(self.session.endpoint.waits()).max(JUST_NOW);
         let (when, resource) = self.memory().system.take()?;
         (when.elapsed() < just_now).then_some(resource)
     }
