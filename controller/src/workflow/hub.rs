@@ -22,7 +22,7 @@ pub enum Signal {
 
 /// Signals kept for a subscriber that is slow; one that lags further reads the timeline again. Each job has room for them
 /// from its beginning, 48 bytes for one.
-const SIGNALS_KEPT: usize = 32;
+const SIGNALS_KEPT: usize = 64;
 
 /// The memory of all open jobs.
 #[derive(Debug, Default)]
