@@ -117,7 +117,8 @@ pub struct Shelf {
 #[derive(Default)]
 struct State {
     by_slot: HashMap<[u8; 32], Arc<Entry>>,
-    attempts: HashMap<(String, u32), Attempt>,
+    /// In order, so that those of one job are found among those of a thousand.
+    attempts: BTreeMap<(String, u32), Attempt>,
     packed_bytes: usize,
 }
 
@@ -258,7 +259,7 @@ impl Shelf {
     /// Makes every medium of the job unreadable, in all attempts. Forgetting twice changes nothing.
     pub fn forget(&self, job_id: &str) {
         let mut state = self.lock();
-        let keys: Vec<_> = state.attempts.keys().filter(|(job, _)| job == job_id).cloned().collect();
+        let keys: Vec<_> = state.attempts_of(job_id).map(|(key, _)| key.clone()).collect();
         for key in keys {
             state.drop_attempt(&key);
         }
@@ -276,9 +277,8 @@ impl Shelf {
     /// What has been read of all media of a job, in all attempts that are staged.
     pub fn job_readings(&self, job_id: &str) -> Vec<(MediumFile, Reading)> {
         let state = self.lock();
-        let attempts = state.attempts.iter().filter(|((job, _), _)| job == job_id);
         let read = |(file, meter): (&MediumFile, &Arc<Meter>)| (*file, meter.reading());
-        attempts.flat_map(|(_, attempt)| attempt.meters.iter().map(read)).collect()
+        state.attempts_of(job_id).flat_map(|(_, attempt)| attempt.meters.iter().map(read)).collect()
     }
 
     /// How many attempts are staged, and the bytes they take.
@@ -348,6 +348,10 @@ impl Shelf {
 }
 
 impl State {
+    fn attempts_of(&self, job: &str) -> impl Iterator<Item = (&(String, u32), &Attempt)> {
+        self.attempts.range((job.to_owned(), 0)..=(job.to_owned(), u32::MAX))
+    }
+
     fn drop_attempt(&mut self, key: &(String, u32)) {
         let Some(attempt) = self.attempts.remove(key) else { return };
         self.packed_bytes -= attempt.packed.size();
