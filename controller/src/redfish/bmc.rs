@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use super::error::BmcError;
+use super::events::Signs;
 
 /// A BMC that can power one machine and hold virtual media for it.
 ///
@@ -20,6 +21,11 @@ pub trait Bmc: Send + Sync {
     async fn power(&self) -> Result<Power, BmcError>;
     /// Power and the firmware's boot progress (`OSRunning` …, where the BMC reports one), in one look.
     async fn look(&self) -> Result<Look, BmcError>;
+    /// Begins to listen for signs that something changed, where the BMC gives any: a reason to look, and no more. What
+    /// becomes of it, and whether it works at all, is nobody's fault.
+    async fn signs(&self) -> Option<Signs> {
+        None
+    }
     /// Brings power to `On` or `Off` (graceful is never waited for; `Off` is forced) and sees it there.
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError>;
     /// All usable slots and what is in them.

@@ -13,12 +13,13 @@ use reqwest::header::{
     ACCEPT, CONNECTION, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER,
 };
 use serde_json::Value;
+use tokio::time::timeout;
 use url::Url;
 
 use super::address::{BmcAddress, TlsTrust};
 use super::classify::Refusal;
 use super::error::BmcError;
-use super::gate::{Door, Entry, Pass, Shut};
+use super::gate::{Door, Entry, Pass, Place, Shut};
 use super::origin::{broken, origin_of, path_on, shown};
 use super::profile::{Stretch, Waits};
 use super::reach::{self, JudgedNames};
@@ -157,7 +158,7 @@ impl Endpoint {
             .pool_max_idle_per_host(0)
             .dns_resolver(Arc::new(JudgedNames(Arc::clone(entry.gates.judge()))))
             .connect_timeout(waits.connect)
-            .read_timeout(waits.read)
+            // How long a silence may last differs by what is read, and is seen to there.
             .timeout(waits.read * WHOLE_REQUEST)
             .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
             .default_headers(manners());
@@ -276,6 +277,36 @@ impl Endpoint {
         self.send_once(ask, login, self.door.enter_anyway().await).await
     }
 
+    /// A place for one stream of events; none where the BMC has one already, or is left alone.
+    pub fn place(&self) -> Option<Place> {
+        self.door.place()
+    }
+
+    /// Reads something that nobody depends on: once, and whatever comes of it is no failure of the BMC's.
+    pub async fn read_aside(&self, path: &str, login: &(HeaderName, HeaderValue)) -> Option<Resource> {
+        let pass = self.door.enter(true).await.ok()?;
+        let answer = self.exchange(Ask::bare(Verb::Get, path), Some(login)).await.ok()?;
+        pass.answered();
+        if answer.is_success() { answer.resource() } else { None }
+    }
+
+    /// Opens what a BMC goes on sending, for `most` in all. It passes no door: an open stream is no request in flight, and
+    /// with one of the two permits for reads it would halve what the BMC is asked, with one of everybody's it would, a few
+    /// hundred streams later, stop everybody. What bounds streams is their [`Place`].
+    pub async fn stream(
+        &self,
+        path: &str,
+        accept: HeaderValue,
+        login: &(HeaderName, HeaderValue),
+        most: Duration,
+    ) -> Option<reqwest::Response> {
+        let url = self.origin.join(path).ok()?;
+        let request = self.client.get(url).header(ACCEPT, accept).header(&login.0, &login.1).timeout(most);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let opened = request.send().await.map_err(reqwest::Error::without_url);
+        opened.inspect_err(|error| tracing::debug!(bmc = %self.shown(), %error, "no stream of events")).ok()
+    }
+
     /// The pause before another try, `tries` having been made: longer each time, and no two alike.
     pub fn pause(&self, tries: u32) -> Duration {
         self.door.pause(self.waits().retry, tries)
@@ -320,9 +351,10 @@ impl Endpoint {
             request = request.json(body);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut response = match request.send().await {
-            Ok(response) => response,
-            Err(source) => return Err(self.transport(source).await),
+        let mut response = match timeout(self.waits.read, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(source)) => return Err(self.transport(source).await),
+            Err(_) => return Err(self.silent()),
         };
         let headers = response.headers();
         let text =
@@ -339,18 +371,24 @@ impl Endpoint {
         };
         let mut bytes = Vec::new();
         loop {
-            match response.chunk().await {
-                Ok(Some(piece)) if bytes.len() + piece.len() > ANSWER_LIMIT => {
+            match timeout(self.waits.read, response.chunk()).await {
+                Ok(Ok(Some(piece))) if bytes.len() + piece.len() > ANSWER_LIMIT => {
                     return Err(self.nonsense(ask.path, Oddity::TooLong));
                 }
-                Ok(Some(piece)) => bytes.extend_from_slice(&piece),
-                Ok(None) => break,
-                Err(source) => return Err(self.transport(source).await),
+                Ok(Ok(Some(piece))) => bytes.extend_from_slice(&piece),
+                Ok(Ok(None)) => break,
+                Ok(Err(source)) => return Err(self.transport(source).await),
+                Err(_) => return Err(self.silent()),
             }
         }
         answer.body = Body::read(&bytes);
         tracing::debug!(bmc = %self.shown(), verb = ?ask.verb, path = ask.path, status = answer.status, "redfish");
         Ok(answer)
+    }
+
+    fn silent(&self) -> BmcError {
+        let text = format!("it said nothing for {} s", self.waits.read.as_secs());
+        broken(&self.origin, std::io::Error::new(std::io::ErrorKind::TimedOut, text))
     }
 
     async fn transport(&self, source: reqwest::Error) -> BmcError {

@@ -6,8 +6,10 @@
 //!         ├▶ boot ────────────┤                                └▶ origin, gate, tls
 //!         └▶ power ───────────┘
 //! pure: wire, view, classify, payload, profile (data: profiles/*.toml), origin, certificate,
-//! gate's breaker and backoff
+//! gate's breaker and backoff, events' scan
 //! ```
+//! Beside all that, where a BMC offers it, `events`: that something changed, and never what.
+//!
 //! Every change is: ask, then look until it shows.
 
 mod address;
@@ -19,6 +21,7 @@ mod classify;
 mod client;
 mod discover;
 mod error;
+mod events;
 mod gate;
 mod http;
 mod media;
@@ -43,6 +46,7 @@ pub use certificate::Certificate;
 pub use classify::Kind as RefusalKind;
 pub use client::RedfishBmc;
 pub use error::BmcError;
+pub use events::{Scanner, Signs};
 pub use gate::{CircuitState, Entry, Gates, Limits, Rules, Standing};
 pub use profile::{Known, Profile, ProfileError, Profiles, Waits};
 pub use reach::Judge;

@@ -37,7 +37,8 @@ const ABSENT_RETRIES: u32 = 2;
 /// Longest excerpt of an unreadable answer in an error.
 const EXCERPT: usize = 200;
 
-type Login = (HeaderName, HeaderValue);
+/// The header that says who we are.
+pub type Login = (HeaderName, HeaderValue);
 
 /// An endpoint with our login.
 #[derive(Debug)]
@@ -140,6 +141,11 @@ impl Session {
         let (login, _) = self.login(generation).await?;
         let answer = self.endpoint.send(ask, Some(&login)).await?;
         if answer.status == 401 { Err(self.refused_login()) } else { Ok(answer) }
+    }
+
+    /// The login in use, for a request that is not ours to make.
+    pub async fn present(&self) -> Option<Login> {
+        self.login(0).await.ok().map(|(login, _)| login)
     }
 
     /// Gives the session back. A second call finds nothing to do; a later request logs in again.

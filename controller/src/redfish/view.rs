@@ -18,6 +18,8 @@ pub struct ServiceRoot {
     pub systems: Option<String>,
     /// The collection of managers.
     pub managers: Option<String>,
+    /// The event service.
+    pub events: Option<String>,
     /// Whether members can be had together with their collection.
     pub expands: bool,
 }
@@ -32,6 +34,7 @@ impl ServiceRoot {
             sessions: node.get("Links").get("Sessions").link().map(str::to_owned),
             systems: node.get("Systems").link().map(str::to_owned),
             managers: node.get("Managers").link().map(str::to_owned),
+            events: node.get("EventService").link().map(str::to_owned),
             expands: features.get("NoLinks").flag() == Some(true)
                 && features.get("Levels").flag() == Some(true)
                 && features.get("MaxLevels").number() != Some(0),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::ear::Ear;
 use super::error::chain;
 use super::redact::without_media;
 use super::telemetry::{Fetched, Told};
@@ -101,6 +102,10 @@ pub struct Cx {
     urls: Option<Urls>,
     /// This driver itself has just mounted everything: the machine is off and its override is set.
     pub primed: bool,
+    /// What the BMC says by itself in this phase.
+    pub ear: Ear,
+    /// When it was found off by a look that a sign of the BMC's led to, and not looked at since.
+    pub seemed_off: Option<Timestamp>,
     /// When this driver last saw to it that the machine is on.
     pub powered_at: Option<Timestamp>,
     /// The silence of the host that was last said aloud began then.
@@ -177,6 +182,7 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
     let workflow = &Arc::clone(&cx.workflow);
     let mut retries = 0;
     let mut last_fault = None; // in this phase: what a deadline's reason must not forget
+    let mut listened_in = None;
     loop {
         bell.mark_unchanged();
         let wanted = id.clone();
@@ -189,6 +195,10 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
         if workflow.hub.is_lost(id) {
             tracing::warn!(job_id = %id, "another controller drives this job by now; this one lets go of it");
             return Ok(End::Lost);
+        }
+        if listened_in.as_ref() != Some(&job.state) {
+            cx.ear = Ear::default(); // every phase has its own
+            listened_in = Some(job.state.clone());
         }
         let deadline = deadline(cx, &job);
         if let Some(failure) = overdue(workflow, &job, deadline) {
@@ -221,7 +231,7 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
             Next::Wait { until, reason } => {
                 retries = 0;
                 last_fault = None;
-                pause(workflow, &job, bell, until.min(limit), reason).await;
+                pause(workflow, &job, bell, Some(&mut cx.ear), until.min(limit), reason).await;
             }
             Next::Retry(fault) if fault.transient || job.state.outcome().is_some() => {
                 let pause_for = FIRST_PAUSE.saturating_mul(1 << retries.min(6)).min(LONGEST_PAUSE);
@@ -235,7 +245,7 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
                     .later(spread(pause_for, id, retries))
                     .max(fault.not_before.unwrap_or(Timestamp::MIN));
                 let reason = format!("{} [{}]", fault.text, fault.code);
-                pause(workflow, &job, bell, until.min(limit.max(workflow.now())), reason).await;
+                pause(workflow, &job, bell, None, until.min(limit.max(workflow.now())), reason).await;
             }
             Next::Retry(fault) => {
                 let failure = Failure {
@@ -276,19 +286,28 @@ fn spread(pause: Duration, id: &JobId, retries: u32) -> Duration {
     pause.saturating_sub((pause / 4000) * share)
 }
 
-/// Waits, saying why. The bell ends it early.
+/// Waits, saying why. The bell ends it early, and so does a sign of the BMC's.
 async fn pause(
     workflow: &Workflow,
     job: &Job,
     bell: &mut watch::Receiver<u64>,
+    ear: Option<&mut Ear>,
     until: Timestamp,
     reason: String,
 ) {
     workflow.hub.wait(&job.id, Some(Wait { reason, until }));
     workflow.hub.park(&job.id, Some(until));
+    let clock = workflow.deps.clock.as_ref();
+    let sign = async {
+        match ear {
+            Some(ear) => ear.due(clock).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        () = workflow.deps.clock.sleep_until(until) => {}
+        () = clock.sleep_until(until) => {}
         _ = bell.changed() => {}
+        () = sign => {}
     }
     workflow.hub.park(&job.id, None);
 }
@@ -357,6 +376,8 @@ impl Cx {
             probe: None,
             urls: None,
             primed: false,
+            ear: Ear::default(),
+            seemed_off: None,
             powered_at: None,
             silence_said: None,
             proved: false,
@@ -389,6 +410,7 @@ impl Cx {
 
     /// Ends the BMC session; the next call begins another.
     pub async fn put_away(&mut self) {
+        self.ear.hang_up();
         if let Some(bmc) = self.bmc.take() {
             let until = self.workflow.later(CLOSE_DEADLINE);
             tokio::select! {

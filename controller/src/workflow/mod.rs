@@ -14,6 +14,7 @@ mod callbacks;
 mod change;
 mod clock;
 mod drive;
+mod ear;
 mod edges;
 mod error;
 pub mod fitness;

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use mock_redfish::{MachineConfig, Rack, RackConfig, Vendor};
+use mock_redfish::{Fault, Injection, MachineConfig, Rack, RackConfig, Vendor};
 use reqwest::Response;
 use serde_json::{Value, json};
 use support::{Client, ImageServer};
@@ -114,4 +114,32 @@ async fn a_stream_wants_a_login_and_ends_when_the_bmc_restarts() {
     let restart = "/redfish/v1/Managers/iDRAC.Embedded.1/Actions/Manager.Reset";
     client.post(restart, json!({"ResetType": "GracefulRestart"})).await;
     assert_eq!(listener.block().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_can_lie_flood_and_end_too_early_and_is_counted_while_it_is_open() {
+    let (rack, _client) = one(|machine| machine.vendor = Vendor::Idrac9).await;
+    let machine = rack.machine(0);
+    let path = "/redfish/v1/SSE";
+    machine.inject(Injection::times(1, Fault::EventsLie).on("GET", path));
+    let mut liar = Listener::opened(&rack, path).await;
+    liar.until("PowerState is On.").await; // it is off
+    assert!(liar.block().await.unwrap().ends_with("\"MessageId\": "), "half an event");
+    machine.inject(Injection::times(1, Fault::EventsFlood).on("GET", path));
+    let mut flood = Listener::opened(&rack, path).await;
+    for _ in 0..50 {
+        flood.until("PowerState is Off.").await;
+    }
+    assert_eq!(machine.open_streams(), 2);
+    drop((liar, flood));
+    machine.inject(Injection::times(1, Fault::EventsEnd).on("GET", path));
+    let mut brief = Listener::opened(&rack, path).await;
+    assert_eq!(brief.block().await, None);
+    for _ in 0..200 {
+        if machine.open_streams() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} streams are still open", machine.open_streams());
 }

@@ -4,11 +4,14 @@
 //! probe ─▶ set_power(Off) ─▶ insert(boot) ─▶ insert(task) ─▶ boot_once ─▶ dropped, boot_once ─▶ set_power(On) ─▶ … ─▶ close
 //! ```
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::super::bmc::{Bmc, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};
 use super::super::boot::{self, Override};
 use super::super::error::BmcError;
+use super::super::events::{self, Signs};
 use super::super::oem::idrac_boot;
 use super::super::profile::BootWay;
 use super::super::view::Boot;
@@ -84,6 +87,14 @@ impl Bmc for RedfishBmc {
             power: power::state(&self.session, &resource)?.0,
             boot_progress: progress.filter(|state| state != "None"),
         })
+    }
+
+    async fn signs(&self) -> Option<Signs> {
+        let endpoint = &self.session.endpoint;
+        let service = self.session.root().await.ok()?.events.as_deref()?;
+        let path = endpoint.path(service).ok()?;
+        let login = self.session.present().await?;
+        Some(events::listen(Arc::clone(endpoint), login, path))
     }
 
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError> {

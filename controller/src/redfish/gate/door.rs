@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::backoff::{self, Dice};
@@ -15,12 +15,15 @@ use super::count;
 
 /// Reads in flight per BMC.
 const READS: usize = 2;
+/// Streams of events per BMC: many have room for one or two, and others may want one.
+const STREAMS: usize = 1;
 
 /// What belongs to one endpoint, whoever asks it.
 #[derive(Debug)]
 pub struct Gate {
     endpoint: String,
     reads: Semaphore,
+    streams: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
     in_flight: AtomicU32,
     touched: Mutex<Instant>,
@@ -35,6 +38,7 @@ impl Gate {
         Self {
             endpoint,
             reads: Semaphore::new(READS),
+            streams: Arc::new(Semaphore::new(STREAMS)),
             breaker: Mutex::new(Breaker::new(rules)),
             in_flight: AtomicU32::new(0),
             touched: Mutex::new(Instant::now()),
@@ -220,6 +224,8 @@ pub struct Door {
     pub(super) changes: Arc<Semaphore>,
     pub(super) site: Arc<Semaphore>,
     pub(super) all: Arc<Semaphore>,
+    /// Streams of events from all BMCs together.
+    pub(super) streams: Arc<Semaphore>,
     pub(super) hurry: Hurry,
     pub(super) dice: Dice,
 }
@@ -240,6 +246,15 @@ impl Door {
         let mut pass = self.wait(is_read).await;
         pass.ticket = Some(self.gate.admit(self.hurry)?);
         Ok(pass)
+    }
+
+    /// A place for one stream of events, where there is room at once; nobody queues for one, since nobody needs one.
+    pub fn place(&self) -> Option<Place> {
+        if self.gate.breaker().shut(Instant::now(), self.hurry).is_some() {
+            return None;
+        }
+        let one = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned().ok();
+        Some(Place { _permits: [one(&self.gate.streams)?, one(&self.streams)?] })
     }
 
     /// The same for a goodbye, which is said to whoever still hears it.
@@ -268,6 +283,12 @@ impl Door {
     pub fn pause(&self, first: Duration, tries: u32) -> Duration {
         backoff::pause(first, tries, self.dice.roll())
     }
+}
+
+/// Leave to keep one stream of events open.
+#[derive(Debug)]
+pub struct Place {
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 /// Leave to send one request. Dropped without a word, nothing is known of it.

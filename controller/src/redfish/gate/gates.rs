@@ -19,6 +19,8 @@ use super::door::{Door, Gate, Standing};
 
 /// Changes in flight per BMC and system.
 const CHANGES: usize = 1;
+/// Streams of events from all BMCs together: each costs a connection for minutes. Jobs beyond these poll.
+const STREAMS: usize = 256;
 /// What is known against a BMC that nobody asks for is forgotten after this time.
 const FORGET: Duration = Duration::from_secs(3600);
 /// From how many gates on it is looked which ones may go.
@@ -62,6 +64,7 @@ struct Inner {
     /// Where BMCs may be.
     judge: Judge,
     all: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     known: Mutex<Known>,
 }
 
@@ -85,7 +88,8 @@ impl Gates {
         count::describe();
         let all = Arc::new(Semaphore::new(limits.all.clamp(1, Semaphore::MAX_PERMITS)));
         let known = Mutex::new(Known { sweep_at: SWEEP_FROM, ..Known::default() });
-        Self(Arc::new(Inner { limits, clock, judge, all, known }))
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        Self(Arc::new(Inner { limits, clock, judge, all, streams, known }))
     }
 
     /// The way of one client to the BMC at `origin`.
@@ -103,7 +107,8 @@ impl Gates {
         let changes = shared(&mut known.changes, (endpoint, system_key(system)), CHANGES);
         let site = shared(&mut known.sites, site.to_owned(), self.0.limits.per_site);
         let hurry = if by_hand { Hurry::ByHand } else { Hurry::None };
-        Door { gate, changes, site, all: Arc::clone(&self.0.all), hurry, dice: Dice::any() }
+        let (all, streams) = (Arc::clone(&self.0.all), Arc::clone(&self.0.streams));
+        Door { gate, changes, site, all, streams, hurry, dice: Dice::any() }
     }
 
     /// Where BMCs may be.

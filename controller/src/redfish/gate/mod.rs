@@ -18,5 +18,5 @@ mod door;
 mod gates;
 
 pub use breaker::Rules;
-pub use door::{CircuitState, Door, Pass, Shut, Standing};
+pub use door::{CircuitState, Door, Pass, Place, Shut, Standing};
 pub use gates::{Entry, Gates, Limits};

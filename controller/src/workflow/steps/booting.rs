@@ -1,5 +1,6 @@
 //! Booting: the machine is switched on once, and then the host is awaited. The `started` report moves the job, not
-//! this step; all it does is see to the power and say what is awaited.
+//! this step; all it does is see to the power and say what is awaited. It looks once a minute, and at once where the BMC
+//! itself says that something changed.
 
 use std::time::Duration;
 
@@ -13,21 +14,29 @@ use crate::workflow::write::later;
 
 /// Between looks at the machine's power while the host is awaited: it may have been switched off by hand.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A machine that a sign of its BMC's found off is believed to be off after another look: firmware that resets itself is
+/// seen off for a moment.
+const ONCE_MORE: Duration = Duration::from_secs(3);
 /// A BMC that read media this recently is still booting from them.
 const READING: Duration = Duration::from_secs(120);
 
 pub async fn step(cx: &mut Cx, job: &Job) -> Came {
     cx.urls(job).await?; // after a restart the media must be served again
     let now = cx.workflow.now();
-    let look = cx.powered_at.is_none_or(|at| now >= later(at, LOOK_EVERY));
-    if look {
+    let sign = cx.ear.is_due(now);
+    let due = match cx.seemed_off {
+        Some(at) => now >= later(at, ONCE_MORE),
+        None => sign || cx.powered_at.is_none_or(|at| now >= later(at, LOOK_EVERY)),
+    };
+    if due {
         let bmc = cx.bmc().await?;
         let primed = std::mem::take(&mut cx.primed); // true once: what comes after may have changed anything
         // A machine that was never switched on shows nothing yet.
         let seen = if primed { None } else { Some(bmc.look().await?) };
         let off = seen.as_ref().is_none_or(|seen| seen.power == Power::Off);
         let progress = seen.and_then(|seen| seen.boot_progress);
-        if progress.is_some() && progress != cx.progress {
+        let progressed = progress.is_some() && progress != cx.progress;
+        if progressed {
             cx.remark(
                 job,
                 "bmc.boot_progress",
@@ -36,7 +45,9 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
             .await?;
             cx.progress = progress;
         }
-        if off {
+        let only_seems = off && sign && cx.seemed_off.is_none();
+        cx.seemed_off = only_seems.then_some(now);
+        if off && !only_seems {
             // Not on yet, or off again: either way nothing ran that was told to go on. Firmware may have used the
             // override up, so it is set anew before each power-on of ours but the one right after mounting.
             if !primed && let Some(evidence) = transport::arm(job, bmc.as_ref()).await? {
@@ -44,11 +55,21 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
             }
             cx.saw(job, &bmc.set_power(Power::On).await?).await?;
         }
-        cx.powered_at = Some(cx.workflow.now());
+        let now = cx.workflow.now();
+        cx.powered_at = Some(now);
+        cx.ear.looked(now, off || progressed);
+        // From here on, where the BMC tells when something changes, it is looked at then, too.
+        cx.ear.listen(bmc.as_ref()).await;
     }
     cx.telemetry(job).await?;
-    Ok(Next::Wait { until: cx.workflow.later(cx.workflow.deps.settings.poll), reason: awaited(cx, job) })
+    let until = cx.workflow.later(cx.workflow.deps.settings.poll);
+    Ok(match cx.seemed_off {
+        Some(at) => Next::Wait { until: until.min(later(at, ONCE_MORE)), reason: SEEMS_OFF.to_owned() },
+        None => Next::Wait { until, reason: awaited(cx, job) },
+    })
 }
+
+const SEEMS_OFF: &str = "the machine seems to be off; it is looked at once more before it is switched on";
 
 fn awaited(cx: &Cx, job: &Job) -> String {
     match cx.workflow.deps.shelf.last_read(&job.id) {

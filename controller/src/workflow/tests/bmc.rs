@@ -5,9 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::model::{Machine, Secret};
-use crate::redfish::{Bmc, BmcError, Evidence, HttpBoot, Look, Power, Probe, RefusalKind, Slot, SlotId};
+use crate::redfish::{
+    Bmc, BmcError, Evidence, HttpBoot, Look, Power, Probe, RefusalKind, Signs, Slot, SlotId,
+};
 use crate::workflow::{Bmcs, EdgeError};
 
 /// When an operation hangs for ever.
@@ -46,6 +49,10 @@ pub struct State {
     pub boot_progress: Option<String>,
     /// Version of its firmware, when not 1.0.
     pub firmware: Option<&'static str>,
+    /// What it tells whoever listens.
+    pub signs: Option<watch::Sender<u64>>,
+    /// How often somebody began to listen.
+    pub listened: u32,
     /// It forgets what is in the first slot when the second is filled.
     pub drops_first: bool,
 }
@@ -183,6 +190,10 @@ impl Bmc for FakeBmc {
         let power = self.power().await?;
         let boot_progress = self.state().boot_progress.clone();
         Ok(Look { power, boot_progress })
+    }
+    async fn signs(&self) -> Option<Signs> {
+        self.state().listened += 1;
+        self.state().signs.as_ref().map(|tell| Signs::of(tell.subscribe()))
     }
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError> {
         self.change("power", &format!("{wanted:?}"), |state| state.power(wanted == Power::On)).await

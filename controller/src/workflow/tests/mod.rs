@@ -10,4 +10,5 @@ mod reporting;
 mod restarting;
 mod telling;
 mod transporting;
+mod waking;
 mod world;

@@ -17,3 +17,4 @@ mod reporting;
 mod secrets;
 mod support;
 mod telling;
+mod waking;

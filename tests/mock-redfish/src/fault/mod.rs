@@ -117,6 +117,12 @@ pub enum Fault {
     },
     /// `Boot` and `VirtualMedia` are absent from what is read, until the BMC is restarted.
     KeysMissing,
+    /// A stream of events that is opened tells of what never was, some of it in half an event.
+    EventsLie,
+    /// A stream of events that is opened says the same thing again and again, a thousand times a second.
+    EventsFlood,
+    /// A stream of events that is opened ends at once.
+    EventsEnd,
 }
 
 impl Fault {

@@ -193,6 +193,12 @@ impl Machine {
         self.board().broken.clone()
     }
 
+    /// Streams of events that are open.
+    pub fn open_streams(&self) -> usize {
+        let most = self.0.model.events.as_ref().map_or(0, |events| events.streams);
+        most - self.0.streams.available_permits()
+    }
+
     /// Sessions open now.
     pub fn open_sessions(&self) -> usize {
         self.sessions().list(std::time::Instant::now()).len()

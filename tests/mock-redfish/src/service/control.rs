@@ -72,7 +72,7 @@ fn armed(machine: &Machine) -> Value {
 
 fn state(machine: &Machine) -> Value {
     let config = machine.config();
-    let sessions = machine.open_sessions();
+    let (sessions, streams) = (machine.open_sessions(), machine.open_streams());
     let (restarts, shown) = (machine.condition().restarts(), machine.shown_faults());
     let board = machine.board();
     json!({
@@ -92,5 +92,6 @@ fn state(machine: &Machine) -> Value {
         "shown_faults": shown,
         "broken": board.broken,
         "open_sessions": sessions,
+        "open_streams": streams,
     })
 }

@@ -19,7 +19,7 @@ use super::{
     deliver::{Outgoing, response},
     reply::{Message, Reply},
 };
-use crate::{machine::Machine, resource, vendor::Events};
+use crate::{fault::Fault, machine::Machine, resource, vendor::Events};
 
 /// A comment is sent after that long without an event, so that a dead stream is seen.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -36,7 +36,39 @@ struct Stream {
     /// Restarts of the BMC when it was opened: the next one ends it.
     restarts: u32,
     sent: u64,
+    manner: Manner,
     _permit: OwnedSemaphorePermit,
+}
+
+/// How truthful a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Honest,
+    Lies,
+    Floods,
+    Ends,
+}
+
+impl Manner {
+    /// As a fault wants it that is armed for this stream.
+    fn of(machine: &Machine, path: &str) -> Self {
+        let armed = machine.faults().take_at("GET", path, |fault| match fault {
+            Fault::EventsLie => Some(Self::Lies),
+            Fault::EventsFlood => Some(Self::Floods),
+            Fault::EventsEnd => Some(Self::Ends),
+            _ => None,
+        });
+        armed.unwrap_or(Self::Honest)
+    }
+
+    /// How long without a change until something is sent all the same.
+    fn pause(self) -> Duration {
+        match self {
+            Self::Honest | Self::Ends => KEEP_ALIVE,
+            Self::Lies => Duration::from_millis(100),
+            Self::Floods => Duration::from_millis(1),
+        }
+    }
 }
 
 /// Whether that path is the stream of this BMC.
@@ -57,9 +89,10 @@ pub(super) fn open(machine: &Machine) -> Response<Outgoing> {
         last: snapshot(machine),
         restarts: machine.condition().restarts(),
         machine: machine.clone(),
-        events,
         changes,
         sent: 0,
+        manner: Manner::of(machine, &events.path),
+        events,
         _permit: permit,
     };
     let hello = stream::once(async { Ok(Frame::data(Bytes::from_static(b": stream opened\n\n"))) });
@@ -77,13 +110,36 @@ pub(super) fn open(machine: &Machine) -> Response<Outgoing> {
 }
 
 impl Stream {
+    /// What is sent although nothing changed.
+    fn unasked(&mut self) -> Bytes {
+        match self.manner {
+            Manner::Honest | Manner::Ends => return Bytes::from_static(b": still here\n\n"),
+            Manner::Floods | Manner::Lies => self.sent += 1,
+        }
+        if self.manner == Manner::Lies && self.sent.is_multiple_of(2) {
+            return Bytes::from_static(b"id: \ndata: {\"Events\": [{\"MessageId\": \n\n");
+        }
+        let power = self.last.first().map_or("On", |(_, _, power)| power.as_str());
+        let said = match (self.manner, power) {
+            (Manner::Lies, "On") => "Off",
+            (Manner::Lies, _) => "On",
+            (_, power) => power,
+        };
+        let news = [(self.machine.system_path(), "PowerState", said.to_owned())];
+        let event = event(&self.events, self.sent, &news, Timestamp::now());
+        Bytes::from(format!("id: {}\ndata: {event}\n\n", self.sent))
+    }
+
     /// The next piece; none when the BMC restarts or is gone.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            match tokio::time::timeout(KEEP_ALIVE, self.changes.changed()).await {
+            if self.manner == Manner::Ends {
+                return None;
+            }
+            match tokio::time::timeout(self.manner.pause(), self.changes.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
-                Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
+                Err(_) => return Some(self.unasked()),
             }
             if self.machine.condition().restarts() != self.restarts {
                 return None;
