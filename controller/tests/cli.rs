@@ -344,7 +344,7 @@ async fn a_timeline_shows_no_name_of_a_medium() {
     world.complete(&id).await;
     let ran = world.slipway(&["job", "show", &id], "").await;
     // How much was read, and how far firmware was when somebody looked, is different every time.
-    let varies = |line: &&str| line.contains("has fetched") || line.contains("boot progress");
+    let varies = |line: &&str| line.contains("has read") || line.contains("boot progress");
     let events: Vec<&str> = ran
         .out
         .lines()

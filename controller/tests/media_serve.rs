@@ -57,12 +57,12 @@ async fn bench() -> Bench {
     let served = Arc::clone(&shelf);
     tokio::spawn(async move {
         loop {
-            let (socket, _) = listener.accept().await.unwrap();
+            let (socket, peer) = listener.accept().await.unwrap();
             let shelf = Arc::clone(&served);
             tokio::spawn(async move {
                 let clock: controller::media::Clock = Arc::new(jiff::Timestamp::now);
                 let service = hyper::service::service_fn(move |request| {
-                    let response = controller::media::serve(&shelf, &request, &clock);
+                    let response = controller::media::serve(&shelf, &request, Some(peer.ip()), &clock);
                     async move { Ok::<_, std::convert::Infallible>(response) }
                 });
                 let _ = hyper::server::conn::http1::Builder::new()

@@ -1,7 +1,9 @@
 //! What has been read of a medium: the only thing a controller sees of firmware and kernel before the host
-//! reports. Counts, and when; not who.
+//! reports. Counts, when, and from where last.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -21,6 +23,7 @@ pub struct Meter {
     /// Milliseconds since 1970; 0 for never.
     first: AtomicI64,
     last: AtomicI64,
+    from: Mutex<Option<IpAddr>>,
 }
 
 /// A meter at one moment.
@@ -38,6 +41,8 @@ pub struct Reading {
     pub first: Option<Timestamp>,
     /// When the last one came, or its last bytes left.
     pub last: Option<Timestamp>,
+    /// The address that the last one came from: behind a proxy, the proxy's.
+    pub from: Option<IpAddr>,
 }
 
 impl Meter {
@@ -50,9 +55,12 @@ impl Meter {
         self.len.div_ceil(BLOCKS).max(1)
     }
 
-    /// A request came.
-    pub fn request(&self, now: Timestamp) {
+    /// A request came, from there if that is known.
+    pub fn request(&self, from: Option<IpAddr>, now: Timestamp) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        if let Some(from) = from {
+            *self.from.lock().unwrap_or_else(PoisonError::into_inner) = Some(from.to_canonical());
+        }
         self.touch(now);
     }
 
@@ -89,6 +97,7 @@ impl Meter {
             requests: self.requests.load(Ordering::Relaxed),
             first: time(&self.first),
             last: time(&self.last),
+            from: *self.from.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 

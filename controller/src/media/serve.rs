@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::future::Future as _;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,15 +27,20 @@ const CHUNK: u64 = 512 << 10;
 /// Ranges up to this size are read at once, on the async thread: the cost of a thread hop is larger.
 const INLINE: u64 = 64 << 10;
 
-/// Answers one request for a medium. Never fails: a disk that cannot be read ends the connection mid-body.
-pub fn serve<B>(shelf: &Shelf, request: &Request<B>, clock: &Clock) -> Response<MediumBody> {
+/// Answers one request for a medium that came from there. Never fails: a disk that cannot be read ends the connection mid-body.
+pub fn serve<B>(
+    shelf: &Shelf,
+    request: &Request<B>,
+    from: Option<IpAddr>,
+    clock: &Clock,
+) -> Response<MediumBody> {
     let found = if respond::reads(request.method()) { shelf.open(request.uri().path()) } else { None };
     let Some(opened) = found else {
         metrics::counter!("slipway_media_requests_total", "status" => "404").increment(1);
         return response(respond::nothing(), MediumBody::Empty);
     };
     let answer = respond::answer(request.method(), request.headers(), &opened.object);
-    opened.meter.request(clock());
+    opened.meter.request(from, clock());
     metrics::counter!("slipway_media_requests_total", "status" => answer.status.as_u16().to_string())
         .increment(1);
     let body = if answer.body.is_empty() {

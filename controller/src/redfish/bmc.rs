@@ -28,6 +28,14 @@ pub trait Bmc: Send + Sync {
     }
     /// Brings power to `On` or `Off` (graceful is never waited for; `Off` is forced) and sees it there.
     async fn set_power(&self, wanted: Power) -> Result<Evidence, BmcError>;
+    /// What is being asked, or awaited and seen so far, for people; what was asked last, when nothing is. Asks nothing.
+    fn at_work(&self) -> Option<String> {
+        None
+    }
+    /// What people should know of how the BMC is spoken to, once each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// All usable slots and what is in them.
     async fn slots(&self) -> Result<Vec<Slot>, BmcError>;
     /// The first slot that does not show its image (any more). Slots seen since the last change of media are not

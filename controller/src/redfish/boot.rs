@@ -168,6 +168,7 @@ pub async fn set(
         let now = session.get(&system.path).await?;
         let boot = Boot::read(now.node());
         if wanted.is_shown_by(&boot) && wanted.uri_is_shown(&boot, None) {
+            session.endpoint.work.watched();
             return Ok((boot, now));
         }
         // Where the settings object takes it, the system may show the old value until the reset.
@@ -178,6 +179,7 @@ pub async fn set(
             let pending = Boot::read(settings.node());
             let shown = if pending.enabled.is_some() { wanted.is_shown_by(&pending) } else { false };
             if (shown || wanted.is_shown_by(&boot)) && wanted.uri_is_shown(&boot, Some(&pending)) {
+                session.endpoint.work.watched();
                 return Ok((if shown { pending } else { boot }, now));
             }
             flipped |= !wanted.mode_is_right(&pending);
@@ -189,6 +191,7 @@ pub async fn set(
             send_all(session, system, &now, settings.as_ref(), &whole, &what).await?;
             continue;
         }
+        session.endpoint.work.watching(&what, &seen);
         if began.elapsed() >= waits.boot_total {
             return Err(not_observed(session, &what, seen, waits.boot_total));
         }

@@ -201,18 +201,31 @@ async fn search(
     }
     let mut real = members(session, systems, expand).await?;
     if real.len() > 1 {
+        let all = names(&real);
         real.retain(|(_, system)| boots_and_resets(system.node()));
+        if real.is_empty() {
+            let what = format!("system with boot settings and a reset action ({all} lack them)");
+            return Err(missing(session, what, RESTART));
+        }
     }
     if real.len() > 1 {
         real.retain(|(path, _)| !profiles.is_no_server(path.rsplit('/').next().unwrap_or(path)));
     }
     if real.len() > 1 {
-        let names: Vec<&str> =
-            real.iter().map(|(path, system)| system.node().get("Id").text().unwrap_or(path)).collect();
-        let what = format!("single system but {}", names.join(" and "));
+        let what = format!("single system but {}", names(&real));
         return Err(missing(session, what, "say which of them this machine is"));
     }
     Ok(real.pop())
+}
+
+/// What to do where resources are there and what must be in them is not.
+const RESTART: &str = "restart the BMC (Manager.Reset), since some show these only after that; if it stays so, update its \
+                       firmware, or name the system in the machine's record";
+
+/// The systems as an operator reads them.
+fn names(systems: &[Found]) -> String {
+    let name = |(path, system): &Found| system.node().get("Id").string().unwrap_or_else(|| path.clone());
+    systems.iter().map(name).collect::<Vec<_>>().join(" and ")
 }
 
 /// Whether it is a server: the GPU boards that stand beside one have no boot settings, or cannot be switched.

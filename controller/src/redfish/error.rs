@@ -96,6 +96,16 @@ pub enum BmcError {
         /// When it is tried again; none while somebody does.
         retry_at: Option<Timestamp>,
     },
+    /// It links to another host. Following that would take its password there.
+    #[error(
+        "BMC {endpoint} answers with the link {link}, which leads away from it and is not followed; correct the host name or the proxy that it makes its links with, or give its record the address that they name"
+    )]
+    ForeignLink {
+        /// scheme://host:port
+        endpoint: String,
+        /// The link.
+        link: String,
+    },
     /// Its answer makes no sense.
     #[error("BMC {endpoint} answers {what} in a form that cannot be read")]
     Nonsense {
@@ -122,6 +132,7 @@ impl BmcError {
             Self::NotObserved { .. } => "bmc.not_observed",
             Self::Missing { .. } => "bmc.missing",
             Self::Nonsense { .. } => "bmc.nonsense",
+            Self::ForeignLink { .. } => "bmc.foreign_link",
             Self::CircuitOpen { .. } => "bmc.circuit_open",
         }
     }
@@ -141,6 +152,7 @@ impl BmcError {
             Self::Address { .. }
             | Self::Credentials { .. }
             | Self::Certificate { .. }
+            | Self::ForeignLink { .. }
             | Self::Missing { .. } => false,
         }
     }
@@ -203,6 +215,7 @@ mod tests {
             BmcError::NotObserved { endpoint: endpoint(), what: what(), seen: "Off".to_owned(), seconds: 5 },
             BmcError::Missing { endpoint: endpoint(), what: what(), remedy: "buy one".to_owned() },
             BmcError::Nonsense { endpoint: endpoint(), what: what(), source: "not JSON".into() },
+            BmcError::ForeignLink { endpoint: endpoint(), link: "https://elsewhere/".to_owned() },
             BmcError::CircuitOpen {
                 endpoint: endpoint(),
                 since: Timestamp::UNIX_EPOCH,

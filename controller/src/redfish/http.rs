@@ -26,6 +26,7 @@ use super::reach::{self, JudgedNames};
 use super::roots;
 use super::tls::{Seen, fetch_fingerprint, is_certificate_fault, pinned_config};
 use super::wire::{Body, Resource};
+use super::work::Work;
 
 /// Largest answer read. A full expanded collection of a big server is well under 1 MiB.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -33,6 +34,8 @@ const ANSWER_LIMIT: usize = 4 << 20;
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(30);
 /// How often a change refused with 429 or 503 and a `Retry-After` is sent again.
 const CHANGE_RETRIES: u32 = 3;
+/// Longest link that an error quotes.
+const LINK_LIMIT: usize = 200;
 /// Longest reason kept for leaving a BMC alone.
 const REASON_LIMIT: usize = 160;
 /// Whole-request deadline as a multiple of the deadline between two pieces.
@@ -49,6 +52,18 @@ pub enum Verb {
     Patch,
     /// Removes.
     Delete,
+}
+
+impl Verb {
+    /// As HTTP spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// One request.
@@ -109,12 +124,9 @@ impl Answer {
     }
 }
 
-/// A link that leads away from its endpoint, or an answer too long to read.
+/// An answer that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Oddity {
-    /// Following it would hand our credentials to somebody else.
-    #[error("the link {0} leads away from this BMC")]
-    ForeignLink(String),
     /// No JSON object where a resource was asked for.
     #[error("the answer is no JSON object but: {0}")]
     NoResource(String),
@@ -136,6 +148,8 @@ pub struct Endpoint {
     waits: Waits,
     /// The same, stretched as the family needs it.
     stretched: OnceLock<Waits>,
+    /// What is going on, for people.
+    pub work: Work,
 }
 
 impl Endpoint {
@@ -192,7 +206,8 @@ impl Endpoint {
         let client = builder.build().map_err(|source| broken(&origin, source))?;
         let door = entry.gates.door(&origin, address.system.as_deref(), entry.site, entry.by_hand);
         let stretched = OnceLock::new();
-        Ok(Self { client, door, requests: AtomicU32::new(0), seen, pinned, waits, stretched, origin })
+        let work = Work::default();
+        Ok(Self { client, door, requests: AtomicU32::new(0), seen, pinned, waits, stretched, work, origin })
     }
 
     /// scheme://host:port, for people.
@@ -223,10 +238,12 @@ impl Endpoint {
     /// The path a link leads to on this endpoint.
     ///
     /// # Errors
-    /// `Nonsense` when it leads anywhere else.
+    /// `ForeignLink` when it leads anywhere else.
     pub fn path(&self, link: &str) -> Result<String, BmcError> {
-        path_on(&self.origin, link)
-            .ok_or_else(|| self.nonsense(format!("the link {link}"), Oddity::ForeignLink(link.to_owned())))
+        path_on(&self.origin, link).ok_or_else(|| BmcError::ForeignLink {
+            endpoint: self.shown(),
+            link: link.chars().take(LINK_LIMIT).collect(),
+        })
     }
 
     /// Sends a request, and again where that is harmless: reads after a broken connection or a 5xx, changes only
@@ -286,8 +303,11 @@ impl Endpoint {
     pub async fn read_aside(&self, path: &str, login: &(HeaderName, HeaderValue)) -> Option<Resource> {
         let pass = self.door.enter(true).await.ok()?;
         let answer = self.exchange(Ask::bare(Verb::Get, path), Some(login)).await.ok()?;
+        if !answer.is_success() {
+            return None;
+        }
         pass.answered();
-        if answer.is_success() { answer.resource() } else { None }
+        answer.resource()
     }
 
     /// Opens what a BMC goes on sending, for `most` in all. It passes no door: an open stream is no request in flight, and
@@ -351,6 +371,7 @@ impl Endpoint {
             request = request.json(body);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.work.ask(ask.verb, ask.path);
         let mut response = match timeout(self.waits.read, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(source)) => return Err(self.transport(source).await),
@@ -382,6 +403,7 @@ impl Endpoint {
             }
         }
         answer.body = Body::read(&bytes);
+        self.work.answer(answer.status);
         tracing::debug!(bmc = %self.shown(), verb = ?ask.verb, path = ask.path, status = answer.status, "redfish");
         Ok(answer)
     }

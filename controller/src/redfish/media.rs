@@ -174,8 +174,10 @@ async fn watch(
     loop {
         let media = look(session, slot).await?;
         if wanted(&media) {
+            session.endpoint.work.watched();
             return Ok(media);
         }
+        session.endpoint.work.watching(what, &media.shown());
         if began.elapsed() >= waits.media_total {
             return Err(not_observed(session, what, media.shown(), waits.media_total));
         }

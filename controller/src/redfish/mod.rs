@@ -39,6 +39,7 @@ mod tls;
 mod view;
 mod walk;
 mod wire;
+mod work;
 
 pub use address::{BmcAddress, Credentials, Fingerprint, NotAFingerprint, Password, TlsTrust};
 pub use bmc::{Bmc, Evidence, HttpBoot, Look, Power, Probe, Slot, SlotId};

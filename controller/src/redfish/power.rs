@@ -108,11 +108,13 @@ async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Reso
         looks += 1;
         let now = session.get(&system.path).await?;
         if is_there(state(session, &now)?, wanted) {
+            session.endpoint.work.watched();
             return Ok(now);
         }
+        let seen = now.node().get("PowerState").text().unwrap_or("nothing");
+        let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
+        session.endpoint.work.watching(&what, &seen);
         if began.elapsed() >= waits.power_total {
-            let seen = now.node().get("PowerState").text().unwrap_or("nothing");
-            let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
             return Err(not_observed(session, &what, seen, waits.power_total));
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! A session is made on first need at `Links.Sessions`, used until the BMC forgets it (then made once more), and
 //! deleted at the end: session tables are small and a leaked one locks operators out. Basic authentication is
-//! used only where the service has no sessions at all, never because a request broke, and never again once a
-//! session has worked.
+//! used only where the service has no sessions at all, or says that it has no room for one more; never because a request
+//! broke, and never again once a session has worked.
 //!
 //! Callers may go away at any await, and they do: a driver drops what it does when its job moves. So logging in and
 //! giving back are tasks of their own, which come to their end, and the last owner of a session gives it back.
@@ -60,6 +60,8 @@ struct State {
     generation: u64,
     /// Whether a session ever worked here.
     worked: bool,
+    /// Why there is no session, where that is for want of room.
+    full: Option<Refusal>,
 }
 
 impl Session {
@@ -71,6 +73,7 @@ impl Session {
             location: None,
             generation: 0,
             worked: false,
+            full: None,
         };
         Self { endpoint, credentials, root: OnceCell::new(), state: Arc::new(Mutex::new(state)) }
     }
@@ -136,7 +139,11 @@ impl Session {
             return Ok(answer);
         }
         if login.0 == AUTHORIZATION {
-            return Err(self.refused_login());
+            // Where there was no room for a session, that is what is wrong, and not the password.
+            return Err(match self.state.lock().await.full.clone() {
+                Some(full) => full.into_error(&self.endpoint.shown(), LOGIN),
+                None => self.refused_login(),
+            });
         }
         let (login, _) = self.login(generation).await?;
         let answer = self.endpoint.send(ask, Some(&login)).await?;
@@ -197,6 +204,19 @@ impl Session {
     }
 }
 
+/// What logging in is called in errors.
+const LOGIN: &str = "the login";
+
+/// What became of a POST to the session collection.
+enum Made {
+    /// A session: its token, and where it is deleted.
+    Session(HeaderValue, Option<String>),
+    /// The service has no sessions.
+    NoSessions,
+    /// It has, and no room for one more.
+    NoRoom(Refusal),
+}
+
 /// What logging in takes, owned, so that it comes to its end although whoever asked for it went away.
 struct Entrance {
     endpoint: Arc<Endpoint>,
@@ -212,24 +232,37 @@ impl Entrance {
     ) -> Result<(Login, u64), BmcError> {
         let made = match path {
             Some(path) => self.make(&path).await?,
-            None => None,
+            None => Made::NoSessions,
         };
         let login = match made {
-            Some((token, location)) => {
+            Made::Session(token, location) => {
                 state.worked = true;
                 state.location = location;
                 (HeaderName::from_static("x-auth-token"), token)
             }
-            None if state.worked => return Err(refused_login(&self.endpoint)),
-            None => basic(&self.endpoint, &self.credentials)?,
+            Made::NoSessions if state.worked => return Err(refused_login(&self.endpoint)),
+            Made::NoSessions => basic(&self.endpoint, &self.credentials)?,
+            // Its sessions may be anybody's: they are not ours to delete.
+            Made::NoRoom(refusal) if state.worked => {
+                return Err(refusal.into_error(&self.endpoint.shown(), LOGIN));
+            }
+            Made::NoRoom(refusal) => {
+                self.endpoint.work.note(format!(
+                    "the BMC has no room for another session ({}); it is spoken to by Basic authentication instead; end old \
+                     sessions on it",
+                    refusal.text.trim_end_matches('.')
+                ));
+                state.full = Some(refusal);
+                basic(&self.endpoint, &self.credentials)?
+            }
         };
         state.generation += 1;
         state.login = Some(login.clone());
         Ok((login, state.generation))
     }
 
-    /// POSTs a session: token and where to delete it, or none when the service has no sessions.
-    async fn make(&self, path: &str) -> Result<Option<(HeaderValue, Option<String>)>, BmcError> {
+    /// POSTs a session.
+    async fn make(&self, path: &str) -> Result<Made, BmcError> {
         let password = self.credentials.password.reveal();
         let body = json!({"UserName": self.credentials.user, "Password": password});
         let ask = Ask { verb: Verb::Post, path, body: Some(&body), if_match: None };
@@ -244,10 +277,10 @@ impl Entrance {
             token.set_sensitive(true);
             // A foreign Location cannot be deleted later; the session then ends by its own timeout.
             let location = answer.location.and_then(|link| self.endpoint.path(&link).ok());
-            return Ok(Some((token, location)));
+            return Ok(Made::Session(token, location));
         }
         if matches!(answer.status, 404 | 405 | 501) {
-            return Ok(None);
+            return Ok(Made::NoSessions);
         }
         let mut refusal = Refusal::read(answer.status, &answer.body);
         match refusal.kind {
@@ -260,7 +293,10 @@ impl Entrance {
         if !password.is_empty() {
             refusal.text = refusal.text.replace(password, "***");
         }
-        Err(refusal.into_error(&self.endpoint.shown(), "the login"))
+        if refusal.kind == Kind::SessionsFull {
+            return Ok(Made::NoRoom(refusal));
+        }
+        Err(refusal.into_error(&self.endpoint.shown(), LOGIN))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the listeners answer: every room's routes behind the registry's gate, the guard and what each request passes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::Response;
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -103,8 +105,9 @@ pub async fn serve_media(
     stopped: watch::Receiver<bool>,
 ) {
     let clock: media::Clock = Arc::new(Timestamp::now);
-    let service = move |request| {
-        let response = media::serve(&shelf, &request, &clock);
+    let service = move |request: Request<_>| {
+        let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let response = media::serve(&shelf, &request, from, &clock);
         async move { response }
     };
     let part = |response: &mut Response<MediumBody>| {

@@ -106,7 +106,8 @@ impl Shelf for MediaShelf {
     fn last_read(&self, job: &JobId) -> Option<LastRead> {
         let readings = self.shelf.job_readings(job.as_str());
         let bytes = readings.iter().map(|(_, reading)| reading.bytes).sum();
-        readings.iter().filter_map(|(_, reading)| reading.last).max().map(|at| LastRead { at, bytes })
+        let last = readings.iter().filter_map(|(_, reading)| Some((reading.last?, reading.from)));
+        last.max_by_key(|(at, _)| *at).map(|(at, from)| LastRead { at, bytes, from })
     }
 
     fn reads(&self, job: &JobId) -> Vec<MediumRead> {
@@ -115,6 +116,7 @@ impl Shelf for MediaShelf {
             name: file.name(),
             distinct: reading.distinct,
             len: reading.len,
+            from: reading.from,
         };
         readings.filter(|(_, reading)| reading.bytes > 0).map(read).collect()
     }

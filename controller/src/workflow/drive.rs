@@ -20,13 +20,11 @@ use tokio::sync::watch;
 use super::ear::Ear;
 use super::error::chain;
 use super::redact::without_media;
-use super::telemetry::{Fetched, Told};
+use super::telemetry::Told;
 use super::write::{Written, later};
 use super::{Urls, Workflow, change, steps, tokens};
-use crate::model::{
-    Ending, Failure, Illegal, Input, Inputs, Job, JobId, JobState, Machine, NewEvent, Phase, Source, Wait,
-};
-use crate::redfish::{Bmc, BmcError, Evidence, Probe};
+use crate::model::{Ending, Failure, Illegal, Input, Inputs, Job, JobId, JobState, Machine, Phase, Wait};
+use crate::redfish::{Bmc, BmcError, Probe};
 use crate::store::{self, Change, StoreError};
 
 /// What a step came to.
@@ -118,6 +116,8 @@ pub struct Cx {
     pub alarmed: bool,
     /// That the transport worked was told.
     pub proved: bool,
+    /// What the client of the BMC said.
+    pub noted: Vec<String>,
 }
 
 /// First pause before a retry, and the longest.
@@ -212,9 +212,10 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
         let next = tokio::select! {
             next = step(cx, &job) => next,
             () = workflow.deps.clock.sleep_until(limit) => {
+                let at = cx.at_work().map_or_else(String::new, |at| format!(": {at}"));
                 let text = match &last_fault {
-                    Some(before) => format!("{} went on too long, after this: {before}", job.state.name()),
-                    None => format!("{} did not come to an end in time", job.state.name()),
+                    Some(before) => format!("{} went on too long{at}, after this: {before}", job.state.name()),
+                    None => format!("{} did not come to an end in time{at}", job.state.name()),
                 };
                 Next::Retry(Fault::new("timeout.step", text, true))
             }
@@ -261,7 +262,13 @@ async fn to_the_end(cx: &mut Cx, id: &JobId, bell: &mut watch::Receiver<u64>) ->
 
 /// The step that belongs to where the job stands.
 async fn step(cx: &mut Cx, job: &Job) -> Next {
-    let came = match job.state {
+    let came = take_step(cx, job).await;
+    cx.tell_notes(job).await;
+    came.unwrap_or_else(Next::Retry)
+}
+
+async fn take_step(cx: &mut Cx, job: &Job) -> Result<Next, Fault> {
+    match job.state {
         JobState::Queued => Ok(Next::Go(Input::Taken)),
         JobState::Provisioning(Phase::Staging) => steps::staging::step(cx, job).await,
         JobState::Provisioning(Phase::Probing) => steps::probing::step(cx, job).await,
@@ -273,8 +280,7 @@ async fn step(cx: &mut Cx, job: &Job) -> Next {
         JobState::Provisioning(Phase::CleaningUp | Phase::Holding) | JobState::Over { .. } => {
             Ok(steps::holding::step(cx))
         }
-    };
-    came.unwrap_or_else(Next::Retry)
+    }
 }
 
 /// A pause that is this job's own: up to a quarter shorter, so that all jobs of a rack that lost its network do not come
@@ -381,6 +387,7 @@ impl Cx {
             powered_at: None,
             silence_said: None,
             proved: false,
+            noted: Vec::new(),
             told: Told::default(),
             progress: None,
             alarmed: false,
@@ -395,6 +402,16 @@ impl Cx {
         let bmc = self.workflow.connect(&self.machine).await?;
         self.bmc = Some(Arc::clone(&bmc));
         Ok(bmc)
+    }
+
+    /// What the BMC was asked last, or is awaited of it, for a step that was cut off.
+    fn at_work(&self) -> Option<String> {
+        self.bmc.as_ref()?.at_work().map(|text| without_media(&text))
+    }
+
+    /// The BMC's client, where there is one at present.
+    pub fn held_bmc(&self) -> Option<&dyn Bmc> {
+        self.bmc.as_deref()
     }
 
     /// After a fault: a new session with what the machine's record says by now, so that a corrected password or
@@ -439,33 +456,6 @@ impl Cx {
         let urls = self.workflow.deps.shelf.stage(job, &self.inputs, &token).await?;
         self.urls = Some(urls.clone());
         Ok(urls)
-    }
-
-    /// Records what was seen, for the timeline.
-    pub async fn saw(&self, job: &Job, evidence: &Evidence) -> Result<(), Fault> {
-        let data = serde_json::json!({ "requests": evidence.requests });
-        let event =
-            NewEvent::new(self.workflow.now(), Source::Bmc, "bmc.evidence", without_media(&evidence.seen));
-        let event = event.step(job.state.name()).data(data);
-        Ok(self.workflow.note(job, vec![event]).await?)
-    }
-
-    /// Records what the BMC has read of the media since this was last asked.
-    pub async fn telemetry(&mut self, job: &Job) -> Result<(), Fault> {
-        let now = self.workflow.now();
-        let news = self.told.news(&self.workflow.deps.shelf.reads(&job.id));
-        let event = |fetched: Fetched| {
-            let event = NewEvent::new(now, Source::Bmc, "bmc.fetched", fetched.text);
-            event.step(job.state.name()).data(fetched.data)
-        };
-        let events: Vec<NewEvent> = news.into_iter().map(event).collect();
-        if events.is_empty() { Ok(()) } else { Ok(self.workflow.note(job, events).await?) }
-    }
-
-    /// Records a remark of ours.
-    pub async fn remark(&self, job: &Job, code: &str, text: String) -> Result<(), Fault> {
-        let event = NewEvent::new(self.workflow.now(), Source::Controller, code, text).step(job.state.name());
-        Ok(self.workflow.note(job, vec![event]).await?)
     }
 
     /// Writes a fact about the job that must be durable before the next thing is done. The state stays.

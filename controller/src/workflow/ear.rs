@@ -55,16 +55,13 @@ impl Ear {
     /// Returns when a look is due for a sign; never, where there are none. May be dropped at any time.
     pub async fn due(&mut self, clock: &dyn Clock) {
         while !self.heard {
-            match &mut self.signs {
-                None => std::future::pending().await,
-                Some(signs) if signs.next().await => {
-                    self.heard = true;
-                    self.pace.heard(clock.now());
-                }
-                Some(_) => {
-                    self.signs = None;
-                    self.tries = TRIES;
-                }
+            let Some(signs) = &mut self.signs else { return std::future::pending().await };
+            if signs.next().await {
+                self.heard = true;
+                self.pace.heard(clock.now());
+            } else {
+                self.signs = None;
+                self.tries = TRIES;
             }
         }
         clock.sleep_until(self.pace.not_before()).await;

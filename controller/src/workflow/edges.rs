@@ -1,5 +1,6 @@
 //! What the workflow needs from rooms beside it, as thin traits. The server supplies the real ones.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -113,6 +114,8 @@ pub struct MediumRead {
     pub distinct: u64,
     /// Its length in bytes.
     pub len: u64,
+    /// The address that read last, where it is known: behind a proxy, the proxy's.
+    pub from: Option<IpAddr>,
 }
 
 /// How much of a job's media was read.
@@ -122,6 +125,8 @@ pub struct LastRead {
     pub at: Timestamp,
     /// Bytes in all.
     pub bytes: u64,
+    /// The address that read last, where it is known: behind a proxy, the proxy's.
+    pub from: Option<IpAddr>,
 }
 
 /// Why a neighbour could not do its part. The text names the thing and the remedy; it is shown as it is.

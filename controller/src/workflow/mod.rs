@@ -26,6 +26,7 @@ mod outbox;
 mod plan;
 pub mod push;
 mod redact;
+mod remarks;
 mod report;
 mod session;
 mod settings;

@@ -69,7 +69,8 @@ async fn a_link_to_another_host_is_refused_and_never_visited() {
             Some(error) => error,
             None => bmc.slots().await.unwrap_err(),
         };
-        assert!(matches!(error, BmcError::Nonsense { .. }), "{system}: {error}");
+        assert!(matches!(error, BmcError::ForeignLink { .. }), "{system}: {error}");
+        assert!(!error.is_transient() && error.to_string().contains(&foreign), "{error}");
     }
     assert_eq!(visits.load(Ordering::Relaxed), 0);
 }

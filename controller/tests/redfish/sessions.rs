@@ -66,13 +66,47 @@ async fn a_broken_login_does_not_fall_back_to_basic() {
 }
 
 #[tokio::test]
-async fn a_full_session_table_is_said_with_its_remedy() {
+async fn where_no_session_fits_basic_authentication_serves_and_that_is_said_once() {
+    for (status, id) in [(503, "SessionLimitExceeded"), (400, "CreateLimitReachedForResource")] {
+        let rack = rack(machine()).await;
+        let full = Fault::message(status, id);
+        rack.machine(0).inject(Injection::always(full).on("POST", "/redfish/v1/SessionService"));
+        let bmc = client(rack.machine(0));
+        assert_eq!(bmc.power().await.unwrap(), Power::Off);
+        bmc.slots().await.unwrap();
+        assert_eq!(asked(rack.machine(0), "POST", SESSIONS), 1);
+        let notes = bmc.notes();
+        assert!(notes.len() == 1 && notes[0].contains("Basic") && notes[0].contains("end old"), "{notes:?}");
+        assert!(bmc.notes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn where_neither_a_session_fits_nor_basic_is_taken_the_full_table_is_what_is_said() {
     let rack = rack(machine()).await;
     let full = Fault::message(503, "SessionLimitExceeded");
     rack.machine(0).inject(Injection::always(full).on("POST", "/redfish/v1/SessionService"));
+    rack.machine(0).inject(Injection::always(Fault::status(401)).on("GET", "/redfish/v1/Systems"));
     let error = client(rack.machine(0)).power().await.unwrap_err();
     assert!(error.is_transient());
     assert!(error.to_string().contains("end old sessions"), "{error}");
+    assert_eq!(
+        asked(rack.machine(0), "GET", "/redfish/v1/Systems"),
+        1,
+        "a second try could lock the account"
+    );
+}
+
+#[tokio::test]
+async fn once_a_session_has_worked_a_full_table_does_not_lead_to_basic() {
+    let rack = rack(machine()).await;
+    let bmc = client(rack.machine(0));
+    bmc.power().await.unwrap();
+    let full = Fault::message(503, "SessionLimitExceeded");
+    rack.machine(0).inject(Injection::always(full).on("POST", "/redfish/v1/SessionService"));
+    rack.machine(0).forget_sessions();
+    let error = bmc.power().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("end old sessions"), "{error}");
 }
 
 #[tokio::test]

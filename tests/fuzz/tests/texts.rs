@@ -86,3 +86,16 @@ fn what_kernels_and_tools_print_never_panics() {
         let _ = tools::lsblk::parse(&text(bytes), &BTreeMap::new(), &BTreeMap::new());
     });
 }
+
+#[test]
+fn a_bent_stream_of_events_has_the_same_signs_wherever_it_is_cut() {
+    throw("events", &recorded("tests/fuzz/corpus/events"), |bytes| {
+        let whole = controller::redfish::Scanner::default().feed(bytes);
+        assert!(whole <= bytes.len() as u64);
+        for size in [1, 2, 7] {
+            let mut scanner = controller::redfish::Scanner::default();
+            let pieces: u64 = bytes.chunks(size).map(|piece| scanner.feed(piece)).sum();
+            assert_eq!(pieces, whole, "in pieces of {size}");
+        }
+    });
+}

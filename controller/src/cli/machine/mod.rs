@@ -228,7 +228,9 @@ fn shown(machine: &Value) -> String {
     };
     let tls = match &machine["bmc"]["tls"] {
         Value::Object(pin) => format!("certificate {}", pin.get("pinned").map(text).unwrap_or_default()),
-        _ if machine["bmc"]["plain_http"] == json!(true) => "plain http".to_owned(),
+        _ if machine["bmc"]["plain_http"] == json!(true) => {
+            "plain http: its password travels in the clear".to_owned()
+        }
         _ => "by the system's authorities".to_owned(),
     };
     lines(&[

@@ -107,6 +107,14 @@ impl Bmc for RedfishBmc {
         Ok(self.evidence(before, format!("system {} shows PowerState {seen}", system.path)))
     }
 
+    fn at_work(&self) -> Option<String> {
+        self.session.endpoint.work.told(&self.session.endpoint.shown())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.session.endpoint.work.take_notes()
+    }
+
     async fn slots(&self) -> Result<Vec<Slot>, BmcError> {
         self.read_slots().await
     }

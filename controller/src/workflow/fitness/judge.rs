@@ -155,7 +155,12 @@ fn media(probe: &Probe, expected: &Expected<'_>) -> [Check; 2] {
             } else {
                 "this BMC has no virtual media slot that a CD image boots from"
             };
-            let remedy = "check its licence and its virtual media settings";
+            let remedy = if probe.slots.is_empty() && probe.boot_targets.is_empty() {
+                "restart the BMC, since some show neither slots nor boot settings until then; check its licence and its \
+                 virtual media settings"
+            } else {
+                "check its licence and its virtual media settings"
+            };
             let unlicensed = Check::warn(
                 Name::Licence,
                 "virtual media are not offered",

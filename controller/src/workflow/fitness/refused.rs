@@ -24,7 +24,7 @@ pub fn checks(error: &BmcError) -> Vec<Check> {
     Name::OF_A_PROBE.iter().enumerate().map(one).collect()
 }
 
-fn stopped_at(error: &BmcError) -> (Name, &'static str) {
+fn stopped_at(error: &BmcError) -> (Name, &str) {
     match error {
         BmcError::Address { .. } => (Name::Reachable, "correct the machine's BMC address"),
         BmcError::Unreachable { .. } => {
@@ -50,7 +50,10 @@ fn stopped_at(error: &BmcError) -> (Name, &'static str) {
             RefusalKind::Licence => (Name::Licence, "install the licence for virtual media on the BMC"),
             _ => (Name::System, "read the BMC's own words; restart it if it stays so"),
         },
-        BmcError::Missing { .. } => (Name::System, "name the system in the machine's record: `bmc.system`"),
+        BmcError::Missing { remedy, .. } => (Name::System, remedy),
+        BmcError::ForeignLink { .. } => {
+            (Name::System, "correct the host name or the proxy that the BMC makes its links with")
+        }
         _ => (Name::System, "update the BMC's firmware, or report what it answers"),
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{Came, Cx, Next};
 use crate::model::Job;
 use crate::redfish::Power;
+use crate::workflow::telemetry::reader;
 use crate::workflow::transport;
 use crate::workflow::write::later;
 
@@ -72,12 +73,17 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
 const SEEMS_OFF: &str = "the machine seems to be off; it is looked at once more before it is switched on";
 
 fn awaited(cx: &Cx, job: &Job) -> String {
+    let transport = job.transport.as_ref().map(|chosen| chosen.transport);
     match cx.workflow.deps.shelf.last_read(&job.id) {
-        None => format!("the machine is on; its BMC has not read any media yet from {}", cx.inputs.media_url),
+        None => {
+            let who = reader(None, transport);
+            format!("the machine is on; {who} has not read any media yet from {}", cx.inputs.media_url)
+        }
         Some(read) => {
             let ago = cx.workflow.now().duration_since(read.at).as_secs().max(0);
             format!(
-                "the machine is on; its BMC has read {} of media, last {ago} s ago; the host has not asked to go on at {} yet",
+                "the machine is on; {} has read {} of media, last {ago} s ago; the host has not asked to go on at {} yet",
+                reader(read.from, transport),
                 schema::size::human(read.bytes),
                 cx.inputs.api_url
             )

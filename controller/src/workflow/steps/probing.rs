@@ -3,7 +3,7 @@
 use super::{Came, Cx, Next};
 use crate::model::transport::Unusable;
 use crate::model::{Failure, Input, Job};
-use crate::workflow::fitness::{Expected, Fitness, Verdict};
+use crate::workflow::fitness::{Check, Expected, Fitness, Name, Verdict};
 use crate::workflow::transport;
 
 pub async fn step(cx: &mut Cx, job: &Job) -> Came {
@@ -34,7 +34,9 @@ pub async fn step(cx: &mut Cx, job: &Job) -> Came {
         probe.slots.len()
     );
     cx.remark(job, "bmc.probe", text).await?;
-    for check in fitness.checks.iter().filter(|check| check.verdict == Verdict::Warn) {
+    // That it is spoken to by plain HTTP was asked for when the machine was added; `machine show` and every probe say so.
+    let worth_a_note = |check: &&Check| check.verdict == Verdict::Warn && check.name != Name::Certificate;
+    for check in fitness.checks.iter().filter(worth_a_note) {
         cx.remark(job, "bmc.note", check.seen.clone()).await?;
     }
     cx.settle_transport(job, chosen).await?;

@@ -49,6 +49,10 @@ pub struct State {
     pub boot_progress: Option<String>,
     /// Version of its firmware, when not 1.0.
     pub firmware: Option<&'static str>,
+    /// What a client says that it is at.
+    pub at_work: Option<String>,
+    /// What a client says of how it speaks to its BMC.
+    pub notes: Vec<String>,
     /// What it tells whoever listens.
     pub signs: Option<watch::Sender<u64>>,
     /// How often somebody began to listen.
@@ -190,6 +194,12 @@ impl Bmc for FakeBmc {
         let power = self.power().await?;
         let boot_progress = self.state().boot_progress.clone();
         Ok(Look { power, boot_progress })
+    }
+    fn at_work(&self) -> Option<String> {
+        self.state().at_work.clone()
+    }
+    fn notes(&self) -> Vec<String> {
+        self.state().notes.clone()
     }
     async fn signs(&self) -> Option<Signs> {
         self.state().listened += 1;

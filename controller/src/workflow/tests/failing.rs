@@ -258,6 +258,27 @@ async fn cancelling_works_in_every_phase_and_cleans_up() {
 }
 
 #[tokio::test]
+async fn a_step_that_was_cut_off_says_what_the_bmc_was_at() {
+    let world = World::new().await;
+    world.bmc.state().power_on = true;
+    world.bmc.state().hang = Some((1, Hang::Before));
+    world.bmc.state().at_work = Some("BMC b accepted power Off and still shows PowerState On".to_owned());
+    let job = world.accept(|recipe| recipe["timeouts"] = serde_json::json!({ "mounting": "30s" })).await;
+    let calls = world.bmc.clone();
+    world.until(&job.id, "hung", |_| calls.state().calls.len() == 2).await;
+    world.clock.advance(std::time::Duration::from_secs(31));
+    world.until(&job.id, "failed", |job| job.state.outcome().is_some()).await;
+    let failure = world.failure(&job.id);
+    assert_eq!(failure.code, "timeout.mounting");
+    assert!(
+        failure.reason.contains("accepted power Off and still shows PowerState On"),
+        "{}",
+        failure.reason
+    );
+    world.bmc.state().hang = None;
+}
+
+#[tokio::test]
 async fn cleaning_up_goes_on_past_its_deadline_with_an_alarm() {
     let world = World::new().await;
     let job = world.accept(|_| {}).await;

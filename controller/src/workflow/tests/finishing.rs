@@ -159,7 +159,8 @@ async fn booting_gets_more_time_while_the_bmc_reads() {
     let minutes = |minutes: i64| booting.phase_since + jiff::SignedDuration::from_mins(minutes);
     for minute in 0..45 {
         world.clock.advance_to(minutes(minute));
-        *world.shelf.read.lock().unwrap() = Some(LastRead { at: minutes(minute), bytes: 1 << 20 });
+        *world.shelf.read.lock().unwrap() =
+            Some(LastRead { at: minutes(minute), bytes: 1 << 20, from: None });
         world.settle(&job.id).await;
     }
     assert_eq!(world.job(&job.id).state.name(), "booting");

@@ -30,6 +30,16 @@ async fn a_sign_brings_back_a_machine_that_went_off_and_without_signs_polling_do
 }
 
 #[tokio::test]
+async fn what_a_client_says_of_how_it_speaks_to_its_bmc_is_told_once() {
+    let world = World::new().await;
+    world.bmc.state().notes = vec!["it is spoken to by Basic authentication".to_owned()];
+    let job = world.accept(|_| {}).await;
+    world.until_installing(&job.id).await;
+    let told = world.events(&job.id).into_iter().filter(|event| event.text.contains("by Basic")).count();
+    assert_eq!(told, 1);
+}
+
+#[tokio::test]
 async fn a_stream_that_ended_is_not_asked_for_again_in_its_phase() {
     let world = World::new().await;
     let tell = watch::Sender::new(0);

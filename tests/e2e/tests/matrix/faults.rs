@@ -74,7 +74,7 @@ impl Row {
 /// How jobs end where there is nothing to boot from, and no other way to boot.
 const NO_MEDIA: Ends = Ends::Failed(&["bmc.no_boot_slot", "bmc.missing"], &["media"]);
 /// How jobs end where no system can be told from another.
-const NO_SYSTEM: Ends = Ends::Failed(&["bmc.missing"], &["no system"]);
+const NO_SYSTEM: Ends = Ends::Failed(&["bmc.missing"], &["no system", "restart the BMC"]);
 
 const fn differs(vendor: Vendor, ends: Ends, why: &'static str) -> Except {
     Except { vendor, ends, shows: true, why }
@@ -140,7 +140,6 @@ pub const ROWS: &[Row] = &[
     row("the session table is full for a while", |_| times(1, Fault::SessionsFull))
         .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
     row("the session table stays full", |_| always(Fault::SessionsFull))
-        .fails(&["bmc.refused", "timeout.probing"], &["sessions"], Some(("probing", "6s")))
         .except(&[unseen(Vendor::Sushy, "it knows no sessions")]),
     row("the password must be changed", |_| always(Fault::PasswordChange)).fails(
         &["bmc.refused", "bmc.credentials", "bmc.password_change"],
@@ -224,5 +223,5 @@ pub const ROWS: &[Row] = &[
         let away = json!({"@odata.id": "http://127.0.0.9:9/redfish/v1/Systems"});
         vec![Injection::always(Fault::replace(&[("Systems", away)])).on("GET", "/redfish/v1")]
     })
-    .fails(&["timeout.probing", "bmc.nonsense"], &["leads away"], Some(("probing", "6s"))),
+    .fails(&["bmc.foreign_link"], &["leads away"], None),
 ];
