@@ -4,7 +4,7 @@ use super::drive::{Cx, Fault};
 use super::redact::without_media;
 use super::telemetry::Fetched;
 use crate::model::{Job, NewEvent, Source};
-use crate::redfish::Evidence;
+use crate::redfish::{Bmc, Evidence};
 
 impl Cx {
     /// Records what was seen, for the timeline.
@@ -18,7 +18,8 @@ impl Cx {
 
     /// Records, once each, what the client of the BMC has to say of how it speaks to it.
     pub async fn tell_notes(&mut self, job: &Job) {
-        for note in self.held_bmc().map_or_else(Vec::new, |bmc| bmc.notes()) {
+        let notes = self.held_bmc().map(Bmc::notes).unwrap_or_default();
+        for note in notes {
             if self.noted.contains(&note) {
                 continue;
             }

@@ -40,7 +40,9 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let rack = Rack::start(RackConfig::sim(1)).await.unwrap();
+        let mut config = RackConfig::sim(1);
+        config.machines[0].events = true;
+        let rack = Rack::start(config).await.unwrap();
         let client = Client::new(rack.machine(0));
         let images = ImageServer::start(vec![7; 1000]).await;
         Self { rack, client, images, armed: BTreeSet::new() }
@@ -80,6 +82,7 @@ async fn every_fault_of_the_readme_can_be_armed_over_http_and_shows() {
     faults_of_tasks(&mut bench).await;
     faults_of_overrides(&mut bench).await;
     faults_of_the_bmc(&mut bench).await;
+    faults_of_events(&mut bench).await;
     assert_eq!(bench.client.get("/mock/faults").await.body, json!([]), "all are used up");
     assert_eq!(bench.armed, kinds_of_the_readme(), "the test and the README name the same kinds");
     let shown: BTreeSet<String> = bench.machine().shown_faults().into_keys().collect();
@@ -277,6 +280,19 @@ async fn faults_of_the_bmc(bench: &mut Bench) {
     assert_eq!(bench.client.get(SYSTEM).await.status, StatusCode::OK);
     assert_eq!(bench.machine().open_sessions(), 0);
     assert_eq!(bench.machine().power(), Power::On, "the machine does not mind");
+}
+
+/// What streams say while they lie, flood and end is in `events.rs`.
+async fn faults_of_events(bench: &mut Bench) {
+    let url = format!("{}/redfish/v1/EventService/SSE", bench.machine().base_url());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (kind, goes_on) in [("events-lie", true), ("events-flood", true), ("events-end", false)] {
+        bench.arm(json!({"kind": kind})).await;
+        let asked = http.get(&url).basic_auth("admin", Some("password"));
+        let mut stream = asked.send().await.unwrap();
+        stream.chunk().await.unwrap().unwrap();
+        assert_eq!(stream.chunk().await.unwrap().is_some(), goes_on, "{kind}");
+    }
 }
 
 #[tokio::test]
