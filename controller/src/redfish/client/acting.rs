@@ -199,7 +199,7 @@ impl Bmc for RedfishBmc {
 
     async fn clear_boot(&self, ours: Option<&str>) -> Result<Evidence, BmcError> {
         let before = self.requests();
-        let (system, resource) = self.read_system().await?;
+        let (system, mut resource) = self.read_system().await?;
         let profile = self.profile().await?;
         let mut shown = Vec::new();
         if profile.boot.way == Some(BootWay::IdracFirstBootDevice) {
@@ -214,8 +214,10 @@ impl Bmc for RedfishBmc {
         let holds_ours = |boot: &Boot| ours.is_some() && boot.http_uri.as_deref() == ours;
         if holds_ours(&boot) || pending.as_ref().is_some_and(holds_ours) {
             boot::clear_uri(&self.session, system, &resource, settings.as_ref()).await?;
+            resource = self.session.get(&system.path).await?;
+            seen = Boot::read(resource.node());
         }
-        if !wanted.is_shown_by(&boot) || pending.is_some_and(|pending| pending.is_armed()) {
+        if !wanted.is_shown_by(&seen) || pending.is_some_and(|pending| pending.is_armed()) {
             let set = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
             seen = set.0;
             self.remember_system(set.1);
