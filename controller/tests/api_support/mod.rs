@@ -328,7 +328,10 @@ impl World {
     pub async fn push_debian(&self) -> Ran {
         let folder = self.state.path().join("root");
         std::fs::create_dir_all(folder.join("etc")).unwrap();
-        std::fs::write(folder.join("etc/hostname"), "x\n").unwrap();
+        let file = folder.join("etc/hostname");
+        if !file.exists() {
+            std::fs::write(file, "x\n").unwrap(); // written again it would have another date
+        }
         self.slipway(&["image", "push", folder.to_str().unwrap(), "images/debian:trixie"], "").await
     }
 }
