@@ -200,7 +200,8 @@ fn by_message(id: &str) -> Option<Kind> {
         "NoValidSession" | "UnauthorizedLoginAttempt" => Kind::NoSession,
         "InsufficientPrivilege" | "AccessDenied" => Kind::Forbidden,
         "PasswordChangeRequired" | "PasswordResetRequired" => Kind::PasswordExpired,
-        "SessionLimitExceeded" | "CreateLimitReachedForResource" => Kind::SessionsFull,
+        // RAC0218: Dell's own, of iDRAC.
+        "SessionLimitExceeded" | "CreateLimitReachedForResource" | "RAC0218" => Kind::SessionsFull,
         "LicenseKeyRequired" | "LicenseRequired" | "OperationNotAllowedLicense" | "LicenseNotInstalled" => {
             Kind::Licence
         }
@@ -304,6 +305,11 @@ mod tests {
             (
                 503,
                 json!({"error": {"@Message.ExtendedInfo": [info("Base.1.5.SessionLimitExceeded", "x")]}}),
+                Kind::SessionsFull,
+            ),
+            (
+                503,
+                json!({"error": {"@Message.ExtendedInfo": [info("IDRAC.2.8.RAC0218", "x")]}}),
                 Kind::SessionsFull,
             ),
             (401, json!(null), Kind::NoSession),

@@ -133,6 +133,10 @@ async fn every_vendor_with_every_fault_ends_right_and_leaves_nothing_behind() {
     assert!(spent < LIMIT, "{count} jobs cost {spent:?} of processor time");
 }
 
+/// Faults of event streams: these are listened to while a host is awaited, which is a moment here. `sim/waking` has
+/// them on jobs that wait.
+const ELSEWHERE: [&str; 3] = ["events-lie", "events-flood", "events-end"];
+
 #[tokio::test]
 async fn every_kind_of_fault_that_the_mock_knows_is_in_the_table() {
     let readme = include_str!("../../../mock-redfish/README.md");
@@ -141,6 +145,7 @@ async fn every_kind_of_fault_that_the_mock_knows_is_in_the_table() {
     let known: BTreeSet<String> = cells
         .flat_map(|cell| cell.split(", `"))
         .map(|name| name.split('`').next().unwrap().to_owned())
+        .filter(|name| !ELSEWHERE.contains(&name.as_str()))
         .collect();
     let rack = Rack::start(RackConfig::sim(1)).await.unwrap();
     let armed = ROWS.iter().flat_map(|row| (row.arm)(rack.machine(0)));
