@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-use std::collections::BTreeMap;
+mod media_support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use controller::config::{Config, Fragment};
-use controller::media::{MediumFile, Staged, TaskInputs};
+use controller::media::{MediumFile, Staged};
 use controller::server::{Pace, Server};
-use schema::task::{COMPOSED_TASK_FILE, Identity, MAINTENANCE_LABEL, TRUST_FILE, TRUST_SIZE, TaskJob};
+use media_support::{inputs, maintenance_iso};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
@@ -22,45 +23,8 @@ const KERNEL: usize = 64 << 20;
 /// Their task media alone would be 377 MiB, unpacked.
 const GROWTH: usize = 160 << 20;
 
-/// A maintenance disc with room for a task medium.
-fn maintenance_iso(path: &std::path::Path) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("slipway")).unwrap();
-    std::fs::write(folder.path().join(TRUST_FILE), vec![b'\n'; usize::try_from(TRUST_SIZE).unwrap()])
-        .unwrap();
-    let room = std::fs::File::create(folder.path().join(COMPOSED_TASK_FILE)).unwrap();
-    room.set_len(schema::task::COMPOSED_TASK_SIZE).unwrap();
-    std::fs::write(folder.path().join("vmlinuz"), vec![7; KERNEL]).unwrap();
-    let output = std::process::Command::new("xorriso")
-        .args(["-as", "mkisofs", "-quiet", "-iso-level", "3", "-R", "-V", MAINTENANCE_LABEL, "-o"])
-        .args([path, folder.path()])
-        .output()
-        .expect("xorriso is needed: apt-get install xorriso");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn inputs(n: usize) -> TaskInputs {
-    TaskInputs {
-        job: TaskJob {
-            version: 1,
-            job_id: format!("job-{n:04}"),
-            attempt: 1,
-            expected: Identity { serial: format!("SN-{n}"), uuid: None, macs: vec![] },
-            api_url: "https://10.0.0.5:8443".into(),
-            bootstrap_token: "not-a-real-token".into(),
-            site_ca: None,
-            issued_at: "2026-11-22T03:00:00Z".parse().unwrap(),
-            image: None,
-            heartbeat_seconds: 15,
-            step_seconds: BTreeMap::new(),
-            proxy: None,
-            offline: None,
-        },
-        recipe: serde_json::from_str(r#"{"task_target": "inventory.target"}"#).unwrap(),
-        recipe_schema: schema::validate::RECIPE_SCHEMA.to_owned(),
-        host_network: None,
-        remote_payloads: BTreeMap::new(),
-    }
+fn job(n: usize) -> String {
+    format!("job-{n:04}")
 }
 
 /// Resident memory of this process, in bytes.
@@ -94,7 +58,7 @@ async fn a_thousand_machines_with_one_slot_cost_their_task_bytes_alone() {
     let state = tempfile::tempdir().unwrap();
     let media = state.path().join("media");
     std::fs::create_dir(&media).unwrap();
-    maintenance_iso(&media.join("maintenance.iso"));
+    maintenance_iso(&media.join("maintenance.iso"), &vec![7; KERNEL]);
     let fragment = Fragment {
         state_dir: Some(state.path().into()),
         api_listen: Some("127.0.0.1:0".into()),
@@ -108,10 +72,12 @@ async fn a_thousand_machines_with_one_slot_cost_their_task_bytes_alone() {
 
     let files = files_in(&media);
     let before = resident();
-    let staged: Vec<Staged> = (0..JOBS).map(|n| shelf.stage(&inputs(n)).unwrap()).collect();
+    let staged: Vec<Staged> = (0..JOBS).map(|n| shelf.stage(&inputs(&job(n), 1)).unwrap()).collect();
     let (attempts, bytes) = shelf.usage();
-    let unpacked =
-        controller::media::TaskMedium::build(&inputs(0), &ed25519_dalek::SigningKey::from_bytes(&[7; 32]));
+    let unpacked = controller::media::TaskMedium::build(
+        &inputs(&job(0), 1),
+        &ed25519_dalek::SigningKey::from_bytes(&[7; 32]),
+    );
     let unpacked = unpacked.unwrap().bytes.len();
     println!("{JOBS} jobs are staged in {} KiB; one task medium has {} KiB", bytes >> 10, unpacked >> 10);
     println!("memory: {} MiB before, {} MiB when all are staged", before >> 20, resident() >> 20);
@@ -137,7 +103,7 @@ async fn a_thousand_machines_with_one_slot_cost_their_task_bytes_alone() {
             let mut own = Vec::new();
             let mut reader = ask(address, &path, Some((task.offset, last))).await;
             reader.read_to_end(&mut own).await.unwrap();
-            let job = format!("job-{n:04}");
+            let job = job(n);
             assert!(own.windows(job.len()).any(|bytes| bytes == job.as_bytes()), "{job} is not on its disc");
         });
     }

@@ -135,7 +135,6 @@ fn slice_mut(bytes: &mut [u8], from: u64, to: u64) -> Option<&mut [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packed::Recent;
     use super::*;
     use proptest::prelude::*;
 
@@ -158,7 +157,7 @@ mod tests {
                 let overlaps = !outside && covered[start..start + size].iter().any(|c| *c);
                 let packed = start % 2 == 0;
                 let run = if packed {
-                    Run::Packed(Recent::new(100).pack(&bytes).unwrap())
+                    Run::Packed(Packed::pack(&bytes).unwrap())
                 } else {
                     Run::Bytes(bytes.clone())
                 };

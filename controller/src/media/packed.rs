@@ -1,98 +1,39 @@
-//! A task medium at rest: packed with zstd, unpacked when somebody reads it. Only the few that were read last stay
-//! unpacked, so a thousand jobs take the packed bytes of a thousand and the unpacked ones of a few.
+//! A task medium at rest: packed with zstd in pieces, of which a read unpacks those that it meets. A thousand jobs take
+//! the packed bytes of a thousand, and a reader a piece's worth of memory for a moment.
 //!
 //! ```text
-//! Recent::pack(bytes) ─▶ Packed ─▶ read_exact_at ─▶ unpacked now ─▶ kept in Recent until others were read since
+//! Packed::pack(bytes) ─▶ [piece][piece][piece]… ─▶ read_exact_at ─▶ one piece after the other, unpacked and dropped
 //! ```
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::directory::ReadAt;
 
 /// zstd level: what is packed is mostly zeros and JSON.
 const LEVEL: i32 = 3;
+/// Bytes of a piece before it is packed: what BMCs ask for at once, more or less.
+const PIECE: usize = 64 << 10;
 
-/// The media that were read last, unpacked.
-#[derive(Debug)]
-pub struct Recent {
-    /// Bytes that may stay unpacked; one medium always may.
-    limit: usize,
-    numbers: AtomicU64,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    /// By number, newest last.
-    media: VecDeque<(u64, Bytes)>,
-    bytes: usize,
-}
-
-/// One medium, packed. Forgotten when dropped.
+/// One medium, packed.
 pub struct Packed {
-    /// No larger than it must be: zstd packs into room for the worst case, which is the whole medium.
-    bytes: Box<[u8]>,
+    /// No larger than they must be: zstd packs into room for the worst case.
+    pieces: Vec<Box<[u8]>>,
     len: usize,
-    number: u64,
-    recent: Arc<Recent>,
 }
 
-impl Recent {
-    /// Keeps up to `limit` bytes unpacked.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, numbers: AtomicU64::new(0), held: Mutex::default() })
-    }
-
+impl Packed {
     /// Packs a medium.
     ///
     /// # Errors
     /// What zstd says.
-    pub fn pack(self: &Arc<Self>, medium: &[u8]) -> io::Result<Arc<Packed>> {
-        Ok(Arc::new(Packed {
-            bytes: zstd::bulk::compress(medium, LEVEL)?.into_boxed_slice(),
-            len: medium.len(),
-            number: self.numbers.fetch_add(1, Ordering::Relaxed),
-            recent: Arc::clone(self),
-        }))
+    pub fn pack(medium: &[u8]) -> io::Result<Arc<Self>> {
+        let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
+        let pack = |piece| Ok(packer.compress(piece)?.into_boxed_slice());
+        let pieces = medium.chunks(PIECE).map(pack).collect::<io::Result<_>>()?;
+        Ok(Arc::new(Self { pieces, len: medium.len() }))
     }
 
-    /// Bytes that are unpacked now.
-    pub fn bytes(&self) -> usize {
-        self.lock().bytes
-    }
-
-    /// A panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Held {
-    fn take(&mut self, number: u64) -> Option<Bytes> {
-        let at = self.media.iter().position(|(held, _)| *held == number)?;
-        let (_, bytes) = self.media.remove(at)?;
-        self.bytes -= bytes.len();
-        Some(bytes)
-    }
-
-    fn put(&mut self, number: u64, bytes: Bytes, limit: usize) {
-        self.take(number); // somebody else unpacked it meanwhile
-        self.bytes += bytes.len();
-        self.media.push_back((number, bytes));
-        while self.bytes > limit && self.media.len() > 1 {
-            if let Some((_, old)) = self.media.pop_front() {
-                self.bytes -= old.len();
-            }
-        }
-    }
-}
-
-impl Packed {
     /// Bytes of the medium.
     pub fn len(&self) -> usize {
         self.len
@@ -100,39 +41,36 @@ impl Packed {
 
     /// Bytes it takes.
     pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn unpacked(&self) -> io::Result<Bytes> {
-        let held = self.recent.lock().take(self.number);
-        let bytes = match held {
-            Some(bytes) => bytes,
-            None => Bytes::from(zstd::bulk::decompress(&self.bytes, self.len)?),
-        };
-        self.recent.lock().put(self.number, bytes.clone(), self.recent.limit);
-        Ok(bytes)
+        self.pieces.iter().map(|piece| piece.len()).sum()
     }
 }
 
 impl ReadAt for Packed {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.unpacked()?[..].read_exact_at(buf, offset)
-    }
-}
-
-impl Drop for Packed {
-    fn drop(&mut self) {
-        self.recent.lock().take(self.number);
+    fn read_exact_at(&self, mut buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut at = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        if at.checked_add(buf.len()).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while !buf.is_empty() {
+            let piece = self.pieces.get(at / PIECE).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let piece = zstd::bulk::decompress(piece, PIECE)?;
+            let from = piece.get(at % PIECE..).unwrap_or_default();
+            let count = from.len().min(buf.len());
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into()); // packed by nobody we know
+            }
+            let (now, later) = buf.split_at_mut(count);
+            now.copy_from_slice(&from[..count]);
+            (buf, at) = (later, at + count);
+        }
+        Ok(())
     }
 }
 
 /// Never its bytes: a task medium holds secrets.
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Packed")
-            .field("len", &self.len)
-            .field("size", &self.bytes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Packed").field("len", &self.len).field("size", &self.size()).finish_non_exhaustive()
     }
 }
 
@@ -141,21 +79,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_media_read_last_stay_unpacked_and_go_with_their_owner() {
-        let recent = Recent::new(2500);
-        let media: Vec<_> = (0..4_u8).map(|n| recent.pack(&[n; 1000]).unwrap()).collect();
-        assert_eq!(recent.bytes(), 0);
-        let mut byte = [9];
-        for round in 0..2 {
-            for (n, medium) in (0_u8..).zip(&media) {
-                medium.read_exact_at(&mut byte, 999).unwrap();
-                assert_eq!(byte, [n], "round {round}");
+    fn every_read_is_that_of_the_medium_and_none_goes_behind_its_end() {
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 100] {
+            let medium: Vec<u8> = (0..len).map(|at| (at / 251 + at).to_le_bytes()[0]).collect();
+            let packed = Packed::pack(&medium).unwrap();
+            assert_eq!(packed.len(), len);
+            for from in [0, 1, PIECE - 1, PIECE, 2 * PIECE + 5, len] {
+                for count in [0, 1, 100, PIECE, 2 * PIECE + 1] {
+                    let mut read = vec![0; count];
+                    let done = packed.read_exact_at(&mut read, from as u64);
+                    let wanted = medium.get(from..from + count);
+                    assert_eq!(done.is_ok(), wanted.is_some(), "{count} from {from} of {len}");
+                    assert!(wanted.is_none_or(|wanted| wanted == read), "{count} from {from} of {len}");
+                }
             }
-            assert_eq!(recent.bytes(), 2000);
+            assert!(packed.read_exact_at(&mut [0], u64::MAX).is_err());
         }
-        media[3].read_exact_at(&mut byte, 0).unwrap();
-        assert!(media[3].read_exact_at(&mut byte, 1000).is_err(), "behind its end");
-        drop(media);
-        assert_eq!(recent.bytes(), 0);
     }
 }

@@ -87,7 +87,7 @@ pub fn http_date(time: Timestamp) -> String {
 mod tests {
     use super::super::object::Source;
     use super::super::overlay::Overlay;
-    use super::super::packed::Recent;
+    use super::super::packed::Packed;
     use super::*;
 
     fn object() -> Object {
@@ -95,7 +95,7 @@ mod tests {
             len: 1000,
             etag: "\"abc\"".into(),
             last_modified: "2026-11-21T08:45:00Z".parse().unwrap(),
-            source: Source::Packed(Recent::new(0).pack(&[0; 1000]).unwrap()),
+            source: Source::Packed(Packed::pack(&[0; 1000]).unwrap()),
             overlay: Overlay::default(),
         }
     }

@@ -20,7 +20,7 @@ use super::library::MaintenanceMedium;
 use super::meter::{Meter, Reading};
 use super::object::{self, Object, Source};
 use super::overlay::{Overlay, OverlayError, Run};
-use super::packed::{Packed, Recent};
+use super::packed::Packed;
 use super::sign::{TrustError, trust_block};
 use super::task::{MediumError, TaskMedium};
 use super::url::{self, MediumFile, Token};
@@ -30,13 +30,11 @@ use super::url::{self, MediumFile, Token};
 pub struct ShelfLimits {
     /// All packed task media together.
     pub packed: usize,
-    /// Unpacked task media kept for the next read.
-    pub unpacked: usize,
 }
 
 impl Default for ShelfLimits {
     fn default() -> Self {
-        Self { packed: 256 << 20, unpacked: 16 << 20 }
+        Self { packed: 256 << 20 }
     }
 }
 
@@ -110,7 +108,6 @@ pub struct Shelf {
     trust_sha256: [u8; 32],
     maintenance: Option<Arc<MaintenanceMedium>>,
     limits: ShelfLimits,
-    recent: Arc<Recent>,
     state: Mutex<State>,
 }
 
@@ -168,7 +165,6 @@ impl Shelf {
             trust_sha256,
             maintenance,
             limits,
-            recent: Recent::new(limits.unpacked),
             state: Mutex::new(State::default()),
         })
     }
@@ -191,7 +187,7 @@ impl Shelf {
         {
             return Ok(attempt.staged.clone());
         }
-        let packed = self.pack(&job, &medium.bytes)?;
+        let packed = Self::pack(&job, &medium.bytes)?;
         // Proves now that it fits, so that reading never has to say that it does not.
         self.maintenance_overlay(maintenance, Some(&packed))
             .map_err(|source| ShelfError::Overlay { job, source })?;
@@ -221,8 +217,8 @@ impl Shelf {
         Ok(staged)
     }
 
-    pub(super) fn pack(&self, job: &str, medium: &[u8]) -> Result<Arc<Packed>, ShelfError> {
-        self.recent.pack(medium).map_err(|source| ShelfError::Pack { job: job.to_owned(), source })
+    pub(super) fn pack(job: &str, medium: &[u8]) -> Result<Arc<Packed>, ShelfError> {
+        Packed::pack(medium).map_err(|source| ShelfError::Pack { job: job.to_owned(), source })
     }
 
     /// The key that names are derived by.
@@ -284,7 +280,7 @@ impl Shelf {
     /// How many attempts are staged, and the bytes they take.
     pub fn usage(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.attempts.len(), state.packed_bytes + self.recent.bytes())
+        (state.attempts.len(), state.packed_bytes)
     }
 
     /// Opens the medium at a request path. `None` is a 404, whatever the reason.

@@ -37,7 +37,7 @@ impl Shelf {
             })
         })?;
         let sha256: [u8; 32] = Sha256::digest(&image).into();
-        let packed = self.pack(name, &image)?;
+        let packed = Self::pack(name, &image)?;
         let etag = object::etag(&sha256, &[]);
         let (file, meter) = (MediumFile::Task, Arc::new(Meter::of(image.len() as u64)));
         let token = Token::derive(self.names(), name, ATTEMPT, file, &etag);
