@@ -15,8 +15,7 @@ use super::media::not_observed;
 use super::profile::Profile;
 use super::session::Session;
 use super::task::Verdict;
-use super::view::Boot;
-use super::wire::Resource;
+use super::view::{Boot, SystemState};
 
 const TARGET: &str = "BootSourceOverrideTarget";
 const ENABLED: &str = "BootSourceOverrideEnabled";
@@ -112,9 +111,9 @@ impl Override {
     }
 
     /// Whether the system or what waits for its next start shows all of it.
-    pub fn is_shown(&self, boot: Boot, pending: Option<Boot>) -> Option<Boot> {
+    pub fn is_shown<'a>(&self, boot: &'a Boot, pending: Option<&'a Boot>) -> Option<&'a Boot> {
         let pending = pending.filter(|pending| pending.enabled.is_some());
-        if !self.uri_is_shown(&boot, pending.as_ref()) {
+        if !self.uri_is_shown(boot, pending) {
             return None;
         }
         [Some(boot), pending].into_iter().flatten().find(|boot| self.is_shown_by(boot))
@@ -155,34 +154,34 @@ pub fn http_may_be_in_settings(boot: &Boot) -> bool {
 pub async fn set(
     session: &Session,
     system: &System,
-    known: Resource,
-    settings: Option<&Resource>,
+    known: &SystemState,
+    settings: Option<&SystemState>,
     wanted: &Override,
-) -> Result<(Boot, Resource), BmcError> {
+) -> Result<(Boot, SystemState), BmcError> {
     let what = format!("the boot override {} on {}", wanted.target.as_deref().unwrap_or("off"), system.path);
-    send_all(session, system, &known, settings, wanted, &what).await?;
+    send_all(session, system, known, settings, wanted, &what).await?;
     let waits = session.endpoint.waits();
     let began = Instant::now();
     let mut mode_mended = false;
     loop {
-        let now = session.get(&system.path).await?;
-        let boot = Boot::read(now.node());
-        if wanted.is_shown_by(&boot) && wanted.uri_is_shown(&boot, None) {
+        let now = system.look(session).await?;
+        let boot = &now.boot;
+        if wanted.is_shown_by(boot) && wanted.uri_is_shown(boot, None) {
             session.endpoint.work.watched();
-            return Ok((boot, now));
+            return Ok((boot.clone(), now));
         }
         // Where the settings object takes it, the system may show the old value until the reset.
         let mut seen = boot.shown();
-        let mut flipped = !wanted.mode_is_right(&boot);
+        let mut flipped = !wanted.mode_is_right(boot);
         let settings = read_settings(session, system).await?;
         if let Some(settings) = &settings {
-            let pending = Boot::read(settings.node());
-            let shown = if pending.enabled.is_some() { wanted.is_shown_by(&pending) } else { false };
-            if (shown || wanted.is_shown_by(&boot)) && wanted.uri_is_shown(&boot, Some(&pending)) {
+            let pending = &settings.boot;
+            let shown = pending.enabled.is_some() && wanted.is_shown_by(pending);
+            if (shown || wanted.is_shown_by(boot)) && wanted.uri_is_shown(boot, Some(pending)) {
                 session.endpoint.work.watched();
-                return Ok((if shown { pending } else { boot }, now));
+                return Ok((if shown { pending } else { boot }.clone(), now));
             }
-            flipped |= !wanted.mode_is_right(&pending);
+            flipped |= !wanted.mode_is_right(pending);
             seen = format!("{seen}, pending {}", pending.shown());
         }
         if flipped && !mode_mended {
@@ -203,13 +202,12 @@ pub async fn set(
 async fn send_all(
     session: &Session,
     system: &System,
-    known: &Resource,
-    settings: Option<&Resource>,
+    known: &SystemState,
+    settings: Option<&SystemState>,
     wanted: &Override,
     what: &str,
 ) -> Result<(), BmcError> {
-    let settings_boot = settings.map(|settings| Boot::read(settings.node()));
-    let (there, here) = wanted.split(settings_boot.as_ref());
+    let (there, here) = wanted.split(settings.map(|settings| &settings.boot));
     if let (Some(path), Some(settings), false) = (&system.settings, settings, there.is_empty()) {
         send(session, path, there, settings, what).await?;
     }
@@ -220,10 +218,10 @@ async fn send_all(
 }
 
 /// Reads the resource that holds settings until the next reset, where there is one.
-pub async fn read_settings(session: &Session, system: &System) -> Result<Option<Resource>, BmcError> {
+pub async fn read_settings(session: &Session, system: &System) -> Result<Option<SystemState>, BmcError> {
     let Some(path) = &system.settings else { return Ok(None) };
     match session.get(path).await {
-        Ok(settings) => Ok(Some(settings)),
+        Ok(settings) => Ok(Some(SystemState::read(&settings))),
         // Named and not there, not even at a second look: then the system itself takes the settings.
         Err(BmcError::Refused { status: 404 | 405 | 410, .. }) => Ok(None),
         Err(error) => Err(error),
@@ -235,7 +233,7 @@ async fn send(
     session: &Session,
     path: &str,
     attributes: Map<String, Value>,
-    seen: &Resource,
+    seen: &SystemState,
     what: &str,
 ) -> Result<(), BmcError> {
     let body = json!({"Boot": attributes});
@@ -261,10 +259,10 @@ async fn send(
 pub async fn clear_uri(
     session: &Session,
     system: &System,
-    known: &Resource,
-    settings: Option<&Resource>,
+    known: &SystemState,
+    settings: Option<&SystemState>,
 ) -> Result<(), BmcError> {
-    let in_settings = settings.filter(|settings| Boot::read(settings.node()).has(HTTP_URI));
+    let in_settings = settings.filter(|settings| settings.boot.has(HTTP_URI));
     let (path, seen) = match (&system.settings, in_settings) {
         (Some(path), Some(settings)) => (path, settings),
         _ => (&system.path, known),
@@ -280,11 +278,11 @@ pub async fn clear_uri(
 }
 
 /// The targets a BMC allows: from the system, else from its settings.
-pub fn targets(boot: &Boot, settings: Option<&Resource>) -> Vec<String> {
+pub fn targets(boot: &Boot, settings: Option<&SystemState>) -> Vec<String> {
     if !boot.targets.is_empty() {
         return boot.targets.clone();
     }
-    settings.map(|settings| Boot::read(settings.node()).targets).unwrap_or_default()
+    settings.map(|settings| settings.boot.targets.clone()).unwrap_or_default()
 }
 
 /// The error for a BMC that cannot boot from a CD.

@@ -13,14 +13,14 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
+use jiff::Timestamp;
 
 use super::error::BmcError;
 use super::http::{Ask, Verb};
-use super::oem::Port;
+use super::oem::{Port, idrac_boot, irmc};
 use super::profile::{Identity, Profile, Profiles};
 use super::session::Session;
-use super::view::{Action, ServiceRoot};
+use super::view::{Action, ServiceRoot, SystemState};
 use super::wire::{Node, Resource};
 
 /// Most members read of one collection.
@@ -43,8 +43,6 @@ pub struct System {
     manufacturer: Option<String>,
     /// Its model.
     model: Option<String>,
-    /// What it says in words of its maker: `Oem` and `Actions.Oem`.
-    oem: (Value, Value),
     /// Its reset action.
     pub reset: Option<Action>,
     /// Its settings resource.
@@ -55,28 +53,50 @@ pub struct System {
     pub media: Option<String>,
     /// Its NICs.
     nics: Option<String>,
+    /// What it offers as a system of Fujitsu's.
+    pub irmc: Option<irmc::Offer>,
+}
+
+/// One of its managers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    model: Option<String>,
+    /// `FirmwareVersion`.
+    pub firmware: Option<String>,
+    /// Its clock, `DateTime`.
+    pub clock: Option<Timestamp>,
+    /// Link of its virtual media collection.
+    pub media: Option<String>,
+    /// Link of its attributes, as a manager of Dell's.
+    pub idrac_attributes: Option<String>,
+}
+
+impl Manager {
+    fn read(node: Node<'_>) -> Self {
+        Self {
+            model: node.get("Model").string(),
+            firmware: node.get("FirmwareVersion").string(),
+            clock: node.get("DateTime").text().and_then(|text| text.parse().ok()),
+            media: node.get("VirtualMedia").link().map(str::to_owned),
+            idrac_attributes: idrac_boot::attributes(node),
+        }
+    }
 }
 
 impl System {
-    /// What its `Oem` says.
-    pub fn oem(&self) -> Node<'_> {
-        Node(&self.oem.0)
-    }
-
-    /// Its makers' own actions.
-    pub fn oem_actions(&self) -> Node<'_> {
-        Node(&self.oem.1)
+    /// Reads how it is now.
+    pub async fn look(&self, session: &Session) -> Result<SystemState, BmcError> {
+        Ok(SystemState::read(&session.get(&self.path).await?))
     }
 
     /// What is known of its family. `managers` are those of this system.
-    pub fn profile(&self, profiles: &Profiles, root: &ServiceRoot, managers: &[Resource]) -> Arc<Profile> {
-        let manager = |key: &str| managers.iter().find_map(|manager| manager.node().get(key).text());
+    pub fn profile(&self, profiles: &Profiles, root: &ServiceRoot, managers: &[Manager]) -> Arc<Profile> {
         let identity = Identity {
             vendor: root.vendor.as_deref(),
             manufacturer: self.manufacturer.as_deref(),
-            manager: manager("Model"),
+            manager: managers.iter().find_map(|manager| manager.model.as_deref()),
             model: self.model.as_deref(),
-            firmware: manager("FirmwareVersion"),
+            firmware: managers.iter().find_map(|manager| manager.firmware.as_deref()),
         };
         Arc::clone(profiles.choose(&identity))
     }
@@ -165,12 +185,12 @@ pub async fn system(
         expand: expand && profiles.may_expand(node.get("Manufacturer").text()),
         manufacturer: node.get("Manufacturer").string(),
         model: node.get("Model").string(),
-        oem: (node.get("Oem").0.clone(), node.get("Actions").get("Oem").0.clone()),
         reset: Action::read(node, "#ComputerSystem.Reset", "ResetType"),
         settings: link(node.get("@Redfish.Settings").get("SettingsObject").link())?,
         managers,
         media: link(node.get("VirtualMedia").link())?,
         nics: link(node.get("EthernetInterfaces").link())?,
+        irmc: irmc::Offer::read(node),
         path,
     };
     Ok(Discovered { system, resource, listed })
@@ -235,14 +255,14 @@ fn boots_and_resets(system: Node<'_>) -> bool {
 }
 
 /// Reads the managers of a system; all managers where the system does not say.
-pub async fn managers(session: &Session, system: &System) -> Result<Vec<Resource>, BmcError> {
+pub async fn managers(session: &Session, system: &System) -> Result<Vec<Manager>, BmcError> {
     let mut found = Vec::new();
     for path in &system.managers {
-        found.extend(session.find(path).await?);
+        found.extend(session.find(path).await?.map(|manager| Manager::read(manager.node())));
     }
     if let (true, Some(link)) = (found.is_empty(), &session.root().await?.managers) {
         let all = members(session, &session.endpoint.path(link)?, system.expand).await?;
-        found.extend(all.into_iter().map(|(_, manager)| manager));
+        found.extend(all.iter().map(|(_, manager)| Manager::read(manager.node())));
     }
     Ok(found)
 }

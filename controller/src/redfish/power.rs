@@ -17,8 +17,7 @@ use super::media::not_observed;
 use super::profile::Waits;
 use super::session::Session;
 use super::task::{Verdict, settle};
-use super::view::{ActionInfo, power};
-use super::wire::Resource;
+use super::view::{ActionInfo, SystemState};
 
 /// Reads the reset types a system allows; empty when it does not say.
 pub async fn reset_types(session: &Session, system: &System) -> Result<Vec<String>, BmcError> {
@@ -50,8 +49,8 @@ fn is_there(state: (Power, bool), wanted: Power) -> bool {
 }
 
 /// The power state of a system that was read.
-pub fn state(session: &Session, system: &Resource) -> Result<(Power, bool), BmcError> {
-    power(system.node())
+pub fn state(session: &Session, seen: &SystemState) -> Result<(Power, bool), BmcError> {
+    seen.power
         .ok_or_else(|| missing(session, "readable power state", "restart the BMC, or update its firmware"))
 }
 
@@ -62,11 +61,11 @@ pub async fn set(
     system: &System,
     allowed: &[String],
     wanted: Power,
-    known: Option<Resource>,
-) -> Result<Resource, BmcError> {
+    known: Option<SystemState>,
+) -> Result<SystemState, BmcError> {
     let now = match known {
         Some(known) => known,
-        None => session.get(&system.path).await?,
+        None => system.look(session).await?,
     };
     if is_there(state(session, &now)?, wanted) {
         return Ok(now);
@@ -79,7 +78,7 @@ pub async fn set(
     let mut refused = None;
     for kind in &choices {
         match ask(session, system, &target, kind, wanted).await? {
-            Asked::There(resource) => return Ok(*resource),
+            Asked::There(seen) => return Ok(*seen),
             Asked::Accepted => return watch(session, system, wanted).await,
             Asked::Refused(refusal) => {
                 let trouble = refusal.passes();
@@ -99,20 +98,20 @@ pub async fn set(
 }
 
 /// Looks until the power is as wanted.
-async fn watch(session: &Session, system: &System, wanted: Power) -> Result<Resource, BmcError> {
+async fn watch(session: &Session, system: &System, wanted: Power) -> Result<SystemState, BmcError> {
     let waits = session.endpoint.waits();
     let began = Instant::now();
     let mut looks = 0;
     loop {
         sleep(pause(waits.power_poll, looks)).await;
         looks += 1;
-        let now = session.get(&system.path).await?;
+        let now = system.look(session).await?;
         if is_there(state(session, &now)?, wanted) {
             session.endpoint.work.watched();
             return Ok(now);
         }
-        let seen = now.node().get("PowerState").text().unwrap_or("nothing");
-        let (what, seen) = (format!("power {wanted:?}"), format!("PowerState {seen}"));
+        let seen = format!("PowerState {}", now.power_word.as_deref().unwrap_or("nothing"));
+        let what = format!("power {wanted:?}");
         session.endpoint.work.watching(&what, &seen);
         if began.elapsed() >= waits.power_total {
             return Err(not_observed(session, &what, seen, waits.power_total));
@@ -136,7 +135,7 @@ fn pause(first: Duration, looks: u32) -> Duration {
 }
 
 enum Asked {
-    There(Box<Resource>),
+    There(Box<SystemState>),
     Accepted,
     Refused(Refusal),
 }
@@ -160,7 +159,7 @@ async fn ask(
         };
         let Verdict::Refused(refusal) = settle(session, answer).await? else { return Ok(Asked::Accepted) };
         // "Already off" is an error to some, and iLO refuses with 400 right after a change.
-        let now = session.get(&system.path).await?;
+        let now = system.look(session).await?;
         if is_there(state(session, &now)?, wanted) {
             return Ok(Asked::There(Box::new(now)));
         }

@@ -7,7 +7,7 @@
 //! ```
 //! The rules are pure and take the profile as data.
 
-use super::discover::{MediaSlot, MediaSlots, System, Way, members};
+use super::discover::{Manager, MediaSlot, MediaSlots, System, Way, members};
 use super::error::BmcError;
 use super::oem::{self, Port};
 use super::profile::{Profile, Slots};
@@ -26,7 +26,7 @@ pub async fn find(
     session: &Session,
     system: &System,
     profile: &Profile,
-    managers: &[Resource],
+    managers: &[Manager],
 ) -> Result<(MediaSlots, Vec<(String, Media)>), BmcError> {
     let mut found = MediaSlots::default();
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -37,7 +37,7 @@ pub async fn find(
     let boots = candidates.iter().any(|(_, media, _)| media.takes_cd());
     if !boots || candidates.len() < 2 {
         for manager in managers {
-            if let Some(link) = manager.node().get("VirtualMedia").link() {
+            if let Some(link) = &manager.media {
                 let path = session.endpoint.path(link)?;
                 standard.extend(collect(session, system, profile, &path, &mut found, &mut candidates).await?);
             }

@@ -3,7 +3,7 @@
 //! A view never fails: what a BMC leaves out is `None` or empty, and whoever needs it says so by name.
 
 use super::bmc::Power;
-use super::wire::Node;
+use super::wire::{Node, Resource};
 
 /// `ServiceRoot`: where everything else is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -205,8 +205,38 @@ impl Media {
     }
 }
 
+/// A system as it was seen at one moment, as far as anything here would change it. The settings that wait for its next
+/// start are read the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SystemState {
+    /// Power, and whether it is there already; none where the BMC says nothing that can be read.
+    pub power: Option<(Power, bool)>,
+    /// `PowerState` in the BMC's word.
+    pub power_word: Option<String>,
+    /// `Boot`.
+    pub boot: Boot,
+    /// `BootProgress.LastState`.
+    pub progress: Option<String>,
+    /// The tag it was read under.
+    pub etag: Option<String>,
+}
+
+impl SystemState {
+    /// Reads it.
+    pub fn read(resource: &Resource) -> Self {
+        let node = resource.node();
+        Self {
+            power: power(node),
+            power_word: node.get("PowerState").string(),
+            boot: Boot::read(node),
+            progress: node.get("BootProgress").get("LastState").string(),
+            etag: resource.etag.clone(),
+        }
+    }
+}
+
 /// The power state of a system, and whether it is still on the way there.
-pub fn power(system: Node<'_>) -> Option<(Power, bool)> {
+fn power(system: Node<'_>) -> Option<(Power, bool)> {
     match system.get("PowerState").text()? {
         "On" | "Paused" => Some((Power::On, true)),
         "PoweringOn" => Some((Power::On, false)),

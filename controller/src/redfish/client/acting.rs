@@ -25,13 +25,12 @@ impl Bmc for RedfishBmc {
     }
 
     async fn probe(&self) -> Result<Probe, BmcError> {
-        let (system, resource) = self.read_system().await?;
-        let power = power::state(&self.session, &resource)?.0;
+        let (system, state, resource) = self.read_system().await?;
+        let power = power::state(&self.session, &state)?.0;
         let slots = self.read_slots().await?;
         let managers = self.managers(system).await?;
         let profile = self.profile().await?;
-        let node = resource.node();
-        let boot = Boot::read(node);
+        let (node, boot) = (resource.node(), state.boot);
         let settings = if boot.targets.is_empty() || boot::http_may_be_in_settings(&boot) {
             boot::read_settings(&self.session, system).await?
         } else {
@@ -46,14 +45,13 @@ impl Bmc for RedfishBmc {
         } else {
             Vec::new()
         };
-        let firmware =
-            managers.resources.iter().find_map(|manager| manager.node().get("FirmwareVersion").string());
+        let firmware = managers.all.iter().find_map(|manager| manager.firmware.clone());
         let targets = boot::targets(&boot, settings.as_ref());
         let boots_once = match profile.boot.way {
             Some(BootWay::IdracFirstBootDevice) => Some("first boot device VCD-DVD".to_owned()),
             None => Override::once_from_cd(&boot, &targets, profile).and_then(Override::target),
         };
-        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
+        let pending = settings.as_ref().map(|settings| &settings.boot);
         Ok(Probe {
             vendor: root.vendor.clone().or_else(|| node.get("Manufacturer").string()),
             model: node.get("Model").string(),
@@ -63,7 +61,7 @@ impl Bmc for RedfishBmc {
             macs,
             power,
             slots,
-            http_boot: boot::http(&boot, pending.as_ref(), &targets),
+            http_boot: boot::http(&boot, pending, &targets),
             boot_targets: targets,
             boots_once,
             system: system.path.clone(),
@@ -76,16 +74,15 @@ impl Bmc for RedfishBmc {
     }
 
     async fn power(&self) -> Result<Power, BmcError> {
-        let (_, resource) = self.read_system().await?;
-        Ok(power::state(&self.session, &resource)?.0)
+        let (_, state, _) = self.read_system().await?;
+        Ok(power::state(&self.session, &state)?.0)
     }
 
     async fn look(&self) -> Result<Look, BmcError> {
-        let (_, resource) = self.read_system().await?;
-        let progress = resource.node().get("BootProgress").get("LastState").string();
+        let (_, state, _) = self.read_system().await?;
         Ok(Look {
-            power: power::state(&self.session, &resource)?.0,
-            boot_progress: progress.filter(|state| state != "None"),
+            power: power::state(&self.session, &state)?.0,
+            boot_progress: state.progress.filter(|state| state != "None"),
         })
     }
 
@@ -101,9 +98,9 @@ impl Bmc for RedfishBmc {
         let before = self.requests();
         let (system, _) = self.system().await?;
         let allowed = self.reset_types.get_or_try_init(|| power::reset_types(&self.session, system)).await?;
-        let resource = power::set(&self.session, system, allowed, wanted, self.system_just_now()).await?;
-        let seen = resource.node().get("PowerState").string().unwrap_or_default();
-        self.remember_system(resource);
+        let state = power::set(&self.session, system, allowed, wanted, self.system_just_now()).await?;
+        let seen = state.power_word.clone().unwrap_or_default();
+        self.remember_system(state);
         Ok(self.evidence(before, format!("system {} shows PowerState {seen}", system.path)))
     }
 
@@ -175,7 +172,7 @@ impl Bmc for RedfishBmc {
         let (system, _) = self.system().await?;
         let profile = self.profile().await?;
         if profile.boot.way == Some(BootWay::IdracFirstBootDevice) {
-            let managers = &self.managers(system).await?.resources;
+            let managers = &self.managers(system).await?.all;
             let seen = idrac_boot::set(&self.session, managers).await?;
             return Ok(self.evidence(before, format!("the BMC shows {seen}")));
         }
@@ -199,26 +196,25 @@ impl Bmc for RedfishBmc {
 
     async fn clear_boot(&self, ours: Option<&str>) -> Result<Evidence, BmcError> {
         let before = self.requests();
-        let (system, mut resource) = self.read_system().await?;
+        let (system, mut state, _) = self.read_system().await?;
         let profile = self.profile().await?;
         let mut shown = Vec::new();
         if profile.boot.way == Some(BootWay::IdracFirstBootDevice) {
-            let managers = &self.managers(system).await?.resources;
+            let managers = &self.managers(system).await?.all;
             shown.extend(idrac_boot::clear(&self.session, managers).await?);
         }
         let settings = boot::read_settings(&self.session, system).await?;
-        let boot = Boot::read(resource.node());
-        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
-        let wanted = Override::none(&boot, &boot::targets(&boot, settings.as_ref()), profile);
-        let mut seen = boot.clone();
+        let pending = settings.as_ref().map(|settings| &settings.boot);
+        let targets = boot::targets(&state.boot, settings.as_ref());
+        let wanted = Override::none(&state.boot, &targets, profile);
         let holds_ours = |boot: &Boot| ours.is_some() && boot.http_uri.as_deref() == ours;
-        if holds_ours(&boot) || pending.as_ref().is_some_and(holds_ours) {
-            boot::clear_uri(&self.session, system, &resource, settings.as_ref()).await?;
-            resource = self.session.get(&system.path).await?;
-            seen = Boot::read(resource.node());
+        if holds_ours(&state.boot) || pending.is_some_and(holds_ours) {
+            boot::clear_uri(&self.session, system, &state, settings.as_ref()).await?;
+            state = system.look(&self.session).await?;
         }
-        if !wanted.is_shown_by(&seen) || pending.is_some_and(|pending| pending.is_armed()) {
-            let set = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
+        let mut seen = state.boot.clone();
+        if !wanted.is_shown_by(&seen) || pending.is_some_and(Boot::is_armed) {
+            let set = boot::set(&self.session, system, &state, settings.as_ref(), &wanted).await?;
             seen = set.0;
             self.remember_system(set.1);
         }

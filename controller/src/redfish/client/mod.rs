@@ -17,14 +17,14 @@ use tokio::time::Instant;
 use super::address::{BmcAddress, Credentials};
 use super::bmc::{Evidence, Slot, SlotId};
 use super::boot::{self, Override};
-use super::discover::{self, MediaSlot, MediaSlots, System, Way};
+use super::discover::{self, Manager, MediaSlot, MediaSlots, System, Way};
 use super::error::BmcError;
 use super::gate::{Entry, Gates, Limits, Rules};
 use super::http::Endpoint;
 use super::profile::{Profile, Profiles, Waits};
 use super::session::Session;
 use super::slots;
-use super::view::{Boot, Media};
+use super::view::{Boot, Media, SystemState};
 use super::walk::Walks;
 use super::wire::Resource;
 use super::{media, power};
@@ -58,14 +58,14 @@ pub struct RedfishBmc {
 
 #[derive(Debug)]
 struct Managers {
-    resources: Vec<Resource>,
+    all: Vec<Manager>,
     /// How far the BMC's clock is ahead of ours.
     skew: Option<SignedDuration>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
-    system: Option<(Instant, Resource)>,
+    system: Option<(Instant, SystemState)>,
     media: HashMap<String, Glance>,
     /// Grows whenever anything may have changed in any slot.
     changes: u64,
@@ -233,7 +233,7 @@ impl RedfishBmc {
     async fn profile(&self) -> Result<&Arc<Profile>, BmcError> {
         let chosen = self.profile.get_or_try_init(|| async {
             let (system, _) = self.system().await?;
-            let managers = &self.managers(system).await?.resources;
+            let managers = &self.managers(system).await?.all;
             let profile = system.profile(&self.profiles, self.session.root().await?, managers);
             self.session.endpoint.stretch(&profile.waits);
             Ok(profile)
@@ -241,24 +241,24 @@ impl RedfishBmc {
         chosen.await
     }
 
-    /// The system's resource as it is now.
-    async fn read_system(&self) -> Result<(&System, Resource), BmcError> {
+    /// The system as it is now, and all that its resource says.
+    async fn read_system(&self) -> Result<(&System, SystemState, Resource), BmcError> {
         let (system, just_read) = self.system().await?;
         let resource = match just_read {
             Some(resource) => resource,
             None => self.session.get(&system.path).await?,
         };
-        self.remember_system(resource.clone());
-        Ok((system, resource))
+        let state = SystemState::read(&resource);
+        self.remember_system(state.clone());
+        Ok((system, state, resource))
     }
 
     async fn managers(&self, system: &System) -> Result<&Managers, BmcError> {
         let read = self.managers.get_or_try_init(|| async {
-            let resources = discover::managers(&self.session, system).await?;
-            let theirs = resources.iter().find_map(|manager| manager.node().get("DateTime").text());
-            let theirs: Option<Timestamp> = theirs.and_then(|text| text.parse().ok());
+            let all = discover::managers(&self.session, system).await?;
+            let theirs = all.iter().find_map(|manager| manager.clock);
             let skew = theirs.map(|theirs| theirs.duration_since((self.clock)()));
-            Ok(Managers { resources, skew })
+            Ok(Managers { all, skew })
         });
         read.await
     }
@@ -269,7 +269,7 @@ impl RedfishBmc {
         let mut just_read = None;
         let found = self.media.get_or_try_init(|| async {
             let profile = self.profile().await?;
-            let managers = &self.managers(system).await?.resources;
+            let managers = &self.managers(system).await?.all;
             let (slots, seen) = slots::find(&self.session, system, profile, managers).await?;
             just_read = Some(seen);
             Ok(slots)
@@ -346,14 +346,14 @@ impl RedfishBmc {
     }
 
     /// What the system showed just now, if anything. Taken, since what is done with it may change it.
-    fn system_just_now(&self) -> Option<Resource> {
+    fn system_just_now(&self) -> Option<SystemState> {
         let just_now = power::longest_pause(self.session.endpoint.waits()).max(JUST_NOW);
-        let (when, resource) = self.memory().system.take()?;
-        (when.elapsed() < just_now).then_some(resource)
+        let (when, state) = self.memory().system.take()?;
+        (when.elapsed() < just_now).then_some(state)
     }
 
-    fn remember_system(&self, resource: Resource) {
-        self.memory().system = Some((Instant::now(), resource));
+    fn remember_system(&self, state: SystemState) {
+        self.memory().system = Some((Instant::now(), state));
     }
 
     fn remember(&self, id: &SlotId, media: Media) {
@@ -386,25 +386,23 @@ impl RedfishBmc {
         let (system, _) = self.system().await?;
         let remembered = self.memory().system.take();
         // What was seen set before may have reverted: only a look now tells.
-        let remembered = remembered.filter(|(_, resource)| {
-            let boot = Boot::read(resource.node());
-            let wanted = plan(&boot, None, &boot.targets);
-            !wanted.is_ok_and(|wanted| wanted.is_shown(boot, None).is_some())
+        let remembered = remembered.filter(|(_, state)| {
+            let wanted = plan(&state.boot, None, &state.boot.targets);
+            !wanted.is_ok_and(|wanted| wanted.is_shown(&state.boot, None).is_some())
         });
-        let (when, resource) = match remembered {
+        let (when, state) = match remembered {
             Some(seen) => seen,
-            None => (Instant::now(), self.session.get(&system.path).await?),
+            None => (Instant::now(), system.look(&self.session).await?),
         };
         let settings = boot::read_settings(&self.session, system).await?;
-        let boot = Boot::read(resource.node());
-        let targets = boot::targets(&boot, settings.as_ref());
-        let pending = settings.as_ref().map(|settings| Boot::read(settings.node()));
-        let wanted = plan(&boot, pending.as_ref(), &targets)?;
-        if let Some(seen) = wanted.is_shown(boot, pending) {
-            self.memory().system = Some((when, resource));
+        let targets = boot::targets(&state.boot, settings.as_ref());
+        let pending = settings.as_ref().map(|settings| &settings.boot);
+        let wanted = plan(&state.boot, pending, &targets)?;
+        if let Some(seen) = wanted.is_shown(&state.boot, pending).cloned() {
+            self.memory().system = Some((when, state));
             return Ok(seen);
         }
-        let (seen, now) = boot::set(&self.session, system, resource, settings.as_ref(), &wanted).await?;
+        let (seen, now) = boot::set(&self.session, system, &state, settings.as_ref(), &wanted).await?;
         self.remember_system(now);
         Ok(seen)
     }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::super::change::patch;
-use super::super::discover::missing;
+use super::super::discover::{Manager, missing};
 use super::super::error::BmcError;
 use super::super::media::not_observed;
 use super::super::session::Session;
 use super::super::task::Verdict;
-use super::super::wire::Resource;
+use super::super::wire::{Node, Resource};
 
 const DEVICE: &str = "ServerBoot.1.FirstBootDevice";
 const ONCE: &str = "ServerBoot.1.BootOnce";
@@ -23,13 +23,13 @@ const VIRTUAL_CD: &str = "VCD-DVD";
 const NORMAL: &str = "Normal";
 
 /// Sets the one-time boot from the virtual CD, and sees it.
-pub async fn set(session: &Session, managers: &[Resource]) -> Result<String, BmcError> {
+pub async fn set(session: &Session, managers: &[Manager]) -> Result<String, BmcError> {
     make(session, managers, VIRTUAL_CD).await
 }
 
 /// Clears it where it is still set; none where this BMC has no such attribute.
-pub async fn clear(session: &Session, managers: &[Resource]) -> Result<Option<String>, BmcError> {
-    let Some(path) = attributes(session, managers)? else { return Ok(None) };
+pub async fn clear(session: &Session, managers: &[Manager]) -> Result<Option<String>, BmcError> {
+    let Some(path) = path(session, managers)? else { return Ok(None) };
     let Some(now) = session.find(&path).await? else { return Ok(None) };
     if device(&now) != Some(VIRTUAL_CD) {
         return Ok(Some(shown(&now)));
@@ -37,11 +37,11 @@ pub async fn clear(session: &Session, managers: &[Resource]) -> Result<Option<St
     make(session, managers, NORMAL).await.map(Some)
 }
 
-async fn make(session: &Session, managers: &[Resource], wanted: &str) -> Result<String, BmcError> {
+async fn make(session: &Session, managers: &[Manager], wanted: &str) -> Result<String, BmcError> {
     let what = format!("the first boot device {wanted}");
     let absent =
         || missing(session, "attribute for its first boot device", "update the iDRAC's firmware, or use PXE");
-    let path = attributes(session, managers)?.ok_or_else(absent)?;
+    let path = path(session, managers)?.ok_or_else(absent)?;
     let waits = session.endpoint.waits();
     let began = Instant::now();
     let mut tries = 0;
@@ -75,23 +75,22 @@ async fn make(session: &Session, managers: &[Resource], wanted: &str) -> Result<
     }
 }
 
-/// The attributes of the BMC itself: among those that the manager links, the one of its own id.
-fn attributes(session: &Session, managers: &[Resource]) -> Result<Option<String>, BmcError> {
-    for manager in managers {
-        let node = manager.node();
-        let links = node.get("Links").get("Oem").get("Dell").get("DellAttributes").links();
-        let id = node.get("Id").text().unwrap_or_default();
-        let own = links.iter().find(|link| link.trim_end_matches('/').ends_with(&format!("/{id}")));
-        if let Some(link) = own.or_else(|| links.first()) {
-            return session.endpoint.path(link).map(Some);
-        }
-        // Before 4.x it was not linked, and stood beside the manager.
-        if let Some(link) = node.get("@odata.id").text().filter(|_| node.get("Oem").get("Dell").0.is_object())
-        {
-            return session.endpoint.path(&format!("{}/Attributes", link.trim_end_matches('/'))).map(Some);
-        }
+fn path(session: &Session, managers: &[Manager]) -> Result<Option<String>, BmcError> {
+    let link = managers.iter().find_map(|manager| manager.idrac_attributes.as_deref());
+    link.map(|link| session.endpoint.path(link)).transpose()
+}
+
+/// The link to the attributes of the BMC itself: among those that the manager links, the one of its own id.
+pub fn attributes(manager: Node<'_>) -> Option<String> {
+    let links = manager.get("Links").get("Oem").get("Dell").get("DellAttributes").links();
+    let id = manager.get("Id").text().unwrap_or_default();
+    let own = links.iter().find(|link| link.trim_end_matches('/').ends_with(&format!("/{id}")));
+    if let Some(link) = own.or_else(|| links.first()) {
+        return Some(link.to_string());
     }
-    Ok(None)
+    // Before 4.x it was not linked, and stood beside the manager.
+    let link = manager.get("@odata.id").text().filter(|_| manager.get("Oem").get("Dell").0.is_object())?;
+    Some(format!("{}/Attributes", link.trim_end_matches('/')))
 }
 
 fn attribute<'a>(resource: &'a Resource, name: &str) -> Option<&'a str> {

@@ -29,19 +29,39 @@ pub struct Device {
     system: String,
     resource: String,
     target: String,
-    parameter: String,
+    parameter: &'static str,
     /// `CD` or `HD`.
     device: &'static str,
     key: &'static str,
 }
 
+/// What a system shows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Link of the resource that says where the images are.
+    resource: String,
+    target: String,
+    parameter: &'static str,
+    /// What the action would do now.
+    allowed: Vec<String>,
+}
+
+impl Offer {
+    /// What `system` shows; none where it is no iRMC's.
+    pub fn read(system: Node<'_>) -> Option<Self> {
+        let mut makers = system.get("Oem").entries();
+        let resource = makers.find_map(|(_, maker)| maker.get("VirtualMedia").link())?.to_owned();
+        let (parameter, action) = action(system)?;
+        let target = action.get("target").string()?;
+        Some(Self { resource, target, parameter, allowed: allowed(action, parameter) })
+    }
+}
+
 /// Finds the devices.
 pub async fn find(session: &Session, system: &System) -> Result<Vec<Ported>, BmcError> {
-    let Some(link) = resource_link(system.oem()) else { return Ok(Vec::new()) };
-    let path = session.endpoint.path(link)?;
-    let Some((parameter, action)) = action(system.oem_actions()) else { return Ok(Vec::new()) };
-    let Some(target) = action.get("target").string() else { return Ok(Vec::new()) };
-    if allowed(action, parameter).is_empty() {
+    let Some(offer) = &system.irmc else { return Ok(Vec::new()) };
+    let path = session.endpoint.path(&offer.resource)?;
+    if offer.allowed.is_empty() {
         let text = "no virtual media action is allowed: the licence (iRMC Advanced) is not there";
         let refusal = Refusal::read(403, &Body::Text(text.to_owned()));
         return Err(refusal.into_error(&session.endpoint.shown(), "virtual media"));
@@ -53,12 +73,12 @@ pub async fn find(session: &Session, system: &System) -> Result<Vec<Ported>, Bmc
         let port = Device {
             system: system.path.clone(),
             resource: path.clone(),
-            target: target.clone(),
-            parameter: parameter.to_owned(),
+            target: offer.target.clone(),
+            parameter: offer.parameter,
             device,
             key,
         };
-        let media = port.shown(action, &resource);
+        let media = port.shown(&offer.allowed, &resource);
         found.push((format!("{path}#{device}"), media, Port::Irmc(port)));
     }
     Ok(found)
@@ -89,15 +109,12 @@ impl Device {
     pub async fn look(&self, session: &Session) -> Result<Media, BmcError> {
         let system = session.get(&self.system).await?;
         let resource = session.get(&self.resource).await?;
-        let actions = system.node().get("Actions").get("Oem");
-        let action = action(actions).map_or(super::super::wire::ABSENT, |(_, action)| action);
-        Ok(self.shown(action, &resource))
+        let allowed = action(system.node()).map(|(_, action)| allowed(action, self.parameter));
+        Ok(self.shown(&allowed.unwrap_or_default(), &resource))
     }
 
-    fn shown(&self, action: Node<'_>, resource: &Resource) -> Media {
-        let inserted = allowed(action, &self.parameter)
-            .iter()
-            .any(|value| *value == format!("Disconnect{}", self.device));
+    fn shown(&self, allowed: &[String], resource: &Resource) -> Media {
+        let inserted = allowed.iter().any(|value| *value == format!("Disconnect{}", self.device));
         let types =
             DEVICES.iter().find(|(device, ..)| *device == self.device).map_or(&[][..], |(_, _, types)| types);
         Media {
@@ -111,19 +128,16 @@ impl Device {
 
     async fn ask(&self, session: &Session, verb: &str) -> Result<Verdict, BmcError> {
         let mut body = Map::new();
-        body.insert(self.parameter.clone(), json!(format!("{verb}{}", self.device)));
+        body.insert(self.parameter.to_owned(), json!(format!("{verb}{}", self.device)));
         let answer = session.post(&session.endpoint.path(&self.target)?, &Value::Object(body)).await?;
         settle(session, answer).await
     }
 }
 
-fn resource_link(oem: Node<'_>) -> Option<&str> {
-    oem.entries().find_map(|(_, maker)| maker.get("VirtualMedia").link())
-}
-
-/// The action, and the name its parameter has here.
-fn action(actions: Node<'_>) -> Option<(&'static str, Node<'_>)> {
-    let (_, action) = actions.entries().find(|(name, _)| name.ends_with("ComputerSystem.VirtualMedia"))?;
+/// The action of a system, and the name its parameter has here.
+fn action(system: Node<'_>) -> Option<(&'static str, Node<'_>)> {
+    let mut actions = system.get("Actions").get("Oem").entries();
+    let (_, action) = actions.find(|(name, _)| name.ends_with("ComputerSystem.VirtualMedia"))?;
     let named = PARAMETERS.into_iter().find(|name| action.has(&format!("{name}@Redfish.AllowableValues")));
     Some((named.unwrap_or(PARAMETERS[0]), action))
 }

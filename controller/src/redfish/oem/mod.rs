@@ -13,7 +13,7 @@ pub mod irmc;
 pub mod lenovo_patch;
 pub mod supermicro_cfgcd;
 
-use super::discover::System;
+use super::discover::{Manager, System};
 use super::error::BmcError;
 use super::profile::MediaWay;
 use super::session::Session;
@@ -42,7 +42,7 @@ pub async fn find(
     session: &Session,
     way: MediaWay,
     system: &System,
-    managers: &[Resource],
+    managers: &[Manager],
     standard: &[(String, Resource)],
 ) -> Result<Vec<Ported>, BmcError> {
     Ok(match way {

@@ -12,11 +12,12 @@ use url::Url;
 
 use super::super::change::patch;
 use super::super::classify::Refusal;
+use super::super::discover::Manager;
 use super::super::error::BmcError;
 use super::super::session::Session;
 use super::super::task::{Verdict, settle};
 use super::super::view::Media;
-use super::super::wire::{Body, Node, Resource};
+use super::super::wire::{Body, Node};
 use super::{Port, Ported};
 
 /// Its media types, which it does not name.
@@ -33,10 +34,10 @@ pub struct CfgCd {
 }
 
 /// Finds the CD of the managers.
-pub async fn find(session: &Session, managers: &[Resource]) -> Result<Vec<Ported>, BmcError> {
+pub async fn find(session: &Session, managers: &[Manager]) -> Result<Vec<Ported>, BmcError> {
     let mut found = Vec::new();
     for manager in managers {
-        let Some(link) = manager.node().get("VirtualMedia").link() else { continue };
+        let Some(link) = &manager.media else { continue };
         let collection = session.endpoint.path(link)?;
         let Some(resource) = session.find(&collection).await? else { continue };
         let config = resource.node().get("Oem").get("Supermicro").get("VirtualMediaConfig");
