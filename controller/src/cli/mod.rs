@@ -15,6 +15,7 @@ mod image;
 mod job;
 mod machine;
 mod media;
+mod memory;
 mod password;
 mod push_rule;
 mod recipe;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::memory;
 use crate::config::{Config, Fragment};
 use crate::{server, telemetry};
 
@@ -94,16 +95,6 @@ impl Options {
     }
 }
 
-/// How large a block the allocator is taught to keep. Pieces of pushes have a mebibyte.
-const KEPT_BLOCK: usize = 8 << 20;
-
-/// Teaches glibc to keep memory that pushes will want again at once: it takes the size of the first large block that is freed
-/// for the size that a program works with. Otherwise it gives every piece of a push back to the kernel, which clears it
-/// before it hands it out again; a fifth of the processor time of a push.
-fn teach_allocator() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BLOCK)));
-}
-
 /// Runs the controller until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let file = match &options.config {
@@ -114,7 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let merged = options.fragment().over(Fragment::from_environment()?).over(file);
     let config = Config::check(merged)?;
     telemetry::start(&config.logging)?;
-    teach_allocator();
+    memory::tune();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

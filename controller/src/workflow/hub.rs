@@ -20,8 +20,7 @@ pub enum Signal {
     Live,
 }
 
-/// Signals kept for a subscriber that is slow; one that lags further reads the timeline again. Each job has room for them
-/// from its beginning, 48 bytes for one.
+/// Signals kept for a subscriber that is slow; one that lags further reads the timeline again.
 const SIGNALS_KEPT: usize = 64;
 
 /// The memory of all open jobs.
@@ -39,7 +38,8 @@ pub struct Hub {
 struct Entry {
     live: Live,
     nudge: watch::Sender<u64>,
-    signals: broadcast::Sender<Signal>,
+    /// Made for its first subscriber: it has room for all that it keeps, 3 KiB, and most jobs are watched by nobody.
+    signals: Option<broadcast::Sender<Signal>>,
     driven: bool,
     lease: Lease,
     alarmed: HashSet<String>,
@@ -61,11 +61,20 @@ impl Default for Entry {
         Self {
             live: Live::default(),
             nudge: watch::Sender::new(0),
-            signals: broadcast::Sender::new(SIGNALS_KEPT),
+            signals: None,
             driven: false,
             lease: Lease::None,
             alarmed: HashSet::new(),
             parked: None,
+        }
+    }
+}
+
+impl Entry {
+    /// Nobody listening is fine.
+    fn signal(&self, signal: Signal) {
+        if let Some(signals) = &self.signals {
+            let _ = signals.send(signal);
         }
     }
 }
@@ -146,8 +155,10 @@ impl Hub {
 
     /// Signals of a job from now on. It ends when the job is released.
     pub fn subscribe(&self, id: &JobId) -> broadcast::Receiver<Signal> {
-        match self.lock().get(id) {
-            Some(entry) => entry.signals.subscribe(),
+        match self.lock().get_mut(id) {
+            Some(entry) => {
+                entry.signals.get_or_insert_with(|| broadcast::Sender::new(SIGNALS_KEPT)).subscribe()
+            }
             None => broadcast::Sender::new(1).subscribe(), // released: it ends at once
         }
     }
@@ -156,7 +167,7 @@ impl Hub {
     pub fn publish(&self, id: &JobId, seqs: &[i64]) {
         if let Some(entry) = self.lock().get(id) {
             for seq in seqs {
-                let _ = entry.signals.send(Signal::Event(*seq)); // nobody listening is fine
+                entry.signal(Signal::Event(*seq));
             }
         }
     }
@@ -172,7 +183,7 @@ impl Hub {
             let changed = entry.live.wait.as_ref().map(|w| &w.reason) != wait.as_ref().map(|w| &w.reason);
             entry.live.wait = wait;
             if changed {
-                let _ = entry.signals.send(Signal::Live);
+                entry.signal(Signal::Live);
             }
             changed
         });
@@ -192,7 +203,7 @@ impl Hub {
                 if entry.live.progress.len() < STEPS_MAX || entry.live.progress.contains_key(&step) {
                     entry.live.step = Some(step.clone());
                     entry.live.progress.insert(step, progress);
-                    let _ = entry.signals.send(Signal::Live);
+                    entry.signal(Signal::Live);
                 }
             }
         }

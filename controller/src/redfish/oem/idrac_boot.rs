@@ -86,7 +86,7 @@ pub fn attributes(manager: Node<'_>) -> Option<String> {
     let id = manager.get("Id").text().unwrap_or_default();
     let own = links.iter().find(|link| link.trim_end_matches('/').ends_with(&format!("/{id}")));
     if let Some(link) = own.or_else(|| links.first()) {
-        return Some(link.to_string());
+        return Some(link.clone());
     }
     // Before 4.x it was not linked, and stood beside the manager.
     let link = manager.get("@odata.id").text().filter(|_| manager.get("Oem").get("Dell").0.is_object())?;
