@@ -18,7 +18,7 @@ pub(super) fn finish(
     digest: &Digest,
 ) -> Result<(), RegistryError> {
     let session = &mut *writer.session;
-    match verify(registry, session, &writer.file, digest) {
+    match verify(registry, session, &writer.sink.file, digest) {
         Err(error @ RegistryError::DigestMismatch { .. }) => {
             session::end(registry, session)?;
             return Err(error);
@@ -31,7 +31,7 @@ pub(super) fn finish(
     }
     let _turn = registry.switch.begin()?;
     let _held = registry.locks.hold(digest);
-    registry.store.commit(&session.id, &writer.file, digest)?;
+    registry.store.commit(&session.id, &writer.sink.file, digest)?;
     if let Err(error) = link(registry, repository, digest, session.offset, Some(&session.id)) {
         if matches!(error, RegistryError::Quota { .. }) {
             session::end(registry, session)?;
@@ -53,12 +53,12 @@ pub(super) fn finish_whole<S: Deref<Target = Session>>(
 ) -> Result<(), RegistryError> {
     let session = &*writer.session;
     let verified = received
-        .and_then(|()| verify(registry, session, &writer.file, digest))
+        .and_then(|()| verify(registry, session, &writer.sink.file, digest))
         .and_then(|()| registry.check_room(repository, Some(digest), session.offset));
     let turn = verified.and_then(|()| registry.switch.begin());
     let _held = registry.locks.hold(digest);
     let done = turn.and_then(|turn| {
-        registry.store.commit(&session.id, &writer.file, digest)?;
+        registry.store.commit(&session.id, &writer.sink.file, digest)?;
         Ok(turn)
     });
     let _turn = match done {

@@ -8,9 +8,11 @@
 //! A session is a row in the index and a file that grows. The file's length is the session's offset, so a session
 //! survives a restart and a broken connection; the hash is then computed again from the file when it is closed.
 
+mod block;
 mod finish;
 mod receive;
 mod session;
+mod sink;
 mod write;
 
 use axum::{

@@ -9,6 +9,7 @@ use super::{
     finish::{finish, finish_whole},
     receive::{Limits, Writer, receive},
     session::{self, Held, Session},
+    sink::Sink,
 };
 use crate::registry::numbers::InFlight;
 use crate::registry::{
@@ -57,7 +58,8 @@ pub(super) async fn whole(
             fits(room.as_ref(), announced.unwrap_or(0))?;
             registry.store.check_room()?;
             let file = registry.store.create_upload(&session.id)?;
-            let writer = Writer { session: Box::new(session), file, store: Arc::clone(&registry.store) };
+            let sink = Sink::new(file, registry.store.upload_path(&session.id));
+            let writer = Writer { session: Box::new(session), sink, store: Arc::clone(&registry.store) };
             Ok((writer, room))
         })
         .await?;
@@ -96,7 +98,8 @@ async fn take(
         .blocking(move |registry| {
             let (session, file) = session::take(registry, &repository, &id)?;
             let room = registry.room(&repository, of.as_ref())?;
-            Ok((Writer { session, file, store: Arc::clone(&registry.store) }, room))
+            let sink = Sink::new(file, registry.store.upload_path(&session.id));
+            Ok((Writer { session, sink, store: Arc::clone(&registry.store) }, room))
         })
         .await
 }
