@@ -6,7 +6,7 @@
 //! back at once, which clears each piece of a push anew.
 //!
 //! Both are numbers in the allocator, and [`tune`] sets them: the one place of this program that calls what Rust cannot
-//! check. `MALLOC_ARENA_MAX` in the environment still goes first.
+//! check.
 
 /// Heaps for a program with this many processors.
 #[cfg(target_env = "gnu")]
@@ -28,11 +28,9 @@ pub fn tune() {
     {
         use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD};
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut numbers = vec![(M_MMAP_THRESHOLD, GIVEN_BACK), (M_TRIM_THRESHOLD, KEPT_FREE)];
-        if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
-            numbers.push((M_ARENA_MAX, heaps(processors)));
-        }
-        for (name, number) in numbers {
+        for (name, number) in
+            [(M_ARENA_MAX, heaps(processors)), (M_MMAP_THRESHOLD, GIVEN_BACK), (M_TRIM_THRESHOLD, KEPT_FREE)]
+        {
             // SAFETY: mallopt(3) takes two numbers, keeps one under the allocator's own lock and touches nothing else.
             #[expect(unsafe_code, reason = "glibc has no other door to its allocator")]
             let taken = unsafe { nix::libc::mallopt(name, number) };

@@ -130,18 +130,28 @@ async fn unhurried() -> Site {
     start(Setup { pace: Pace { waits, ..setup.pace.clone() }, ..setup }).await
 }
 
+/// The requests so far, once the machine was seen on; which of them switched it on, and which saw it.
+async fn powered_on(site: &Site) -> (Vec<String>, usize, usize) {
+    loop {
+        let requests = site.machine(0).requests();
+        let lines: Vec<String> =
+            requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+        let resets = lines.iter().filter(|line| line.ends_with("ComputerSystem.Reset")).count();
+        assert_eq!(resets, 1, "it was off: {lines:#?}");
+        let on = lines.iter().position(|line| line.ends_with("ComputerSystem.Reset")).unwrap();
+        if let Some(after) = lines[on + 1..].iter().position(|line| line.starts_with("GET")) {
+            return (lines, on, on + 1 + after);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn counted(site: &Site, budget: usize) {
     site.machine(0).clear_requests();
     site.stage(0).hold_at(Moment::Asking);
     let id = site.api().submit(site.serial(0), site.recipe()).await.unwrap();
     site.stage(0).reached(WITHIN).await.unwrap();
-    let requests = site.machine(0).requests();
-    let lines: Vec<String> =
-        requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
-    let resets = lines.iter().filter(|line| line.ends_with("ComputerSystem.Reset")).count();
-    assert_eq!(resets, 1, "it was off: {lines:#?}");
-    let on = lines.iter().position(|line| line.ends_with("ComputerSystem.Reset")).unwrap();
-    let seen_on = on + 1 + lines[on + 1..].iter().position(|line| line.starts_with("GET")).unwrap();
+    let (lines, on, seen_on) = tokio::time::timeout(WITHIN, powered_on(site)).await.unwrap();
     for slot in ["Cd", "Usb"] {
         let read = format!("/VirtualMedia/{slot}");
         let insert = lines.iter().rposition(|line| line.contains(&format!("{read}/Actions"))).unwrap();
