@@ -40,12 +40,14 @@ pub fn proving_recipe(hostname: &str) -> Value {
     })
 }
 
-/// What the installed system must have said between PROOF-BEGIN and PROOF-END.
+/// What the installed system must have said between PROOF-BEGIN and PROOF-END. The login prompt of the same console may have
+/// come in front of any of it.
 pub fn check_proof(console: &str, hostname: &str) -> Result<()> {
+    let prompt = format!("{hostname} login: ");
     let proof = console
         .rsplit_once("PROOF-BEGIN")
         .and_then(|(_, rest)| rest.split_once("PROOF-END"))
-        .map(|(proof, _)| proof.replace('\r', ""))
+        .map(|(proof, _)| proof.replace('\r', "").replace(&prompt, ""))
         .unwrap_or_default();
     let has = |line: &str| proof.lines().any(|said| said.trim() == line);
     ensure!(has(hostname), "the hostname is not {hostname}: {proof}");
