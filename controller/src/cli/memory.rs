@@ -2,7 +2,7 @@
 //!
 //! glibc gives threads that meet in its allocator heaps of their own, eight for each processor, and what one thread frees in
 //! its heap serves no other. The threads here take turns with the same short work, so a thousand jobs were spread over
-//! sixteen heaps that were each a third full. And it takes every block of 128 KiB and more from the kernel and gives it
+//! sixteen heaps that were each half free. And it takes every block of 128 KiB and more from the kernel and gives it
 //! back at once, which clears each piece of a push anew.
 //!
 //! Both are numbers in the allocator, and [`tune`] sets them: the one place of this program that calls what Rust cannot
@@ -14,7 +14,7 @@ fn heaps(processors: usize) -> i32 {
     if processors <= 2 { 2 } else { 4 }
 }
 
-/// Smallest block that is given back by itself, in bytes. Pieces of pushes have a mebibyte.
+/// Smallest block that is given back by itself, in bytes. Blocks of pushes have three mebibytes.
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK: i32 = 8 << 20;
 

@@ -198,8 +198,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// Calls under way at once. A store has one writer and few readers: more threads only wait for them, and each costs
 /// memory of its own.
-const CALLS_MAX: usize = 8;
-static CALLS: Semaphore = Semaphore::const_new(CALLS_MAX);
+static CALLS: Semaphore = Semaphore::const_new(8);
 
 /// Runs a store call where blocking is allowed. Once begun it comes to its end, whoever waits for it.
 pub async fn on<T, F>(store: &Arc<dyn Store>, call: F) -> Result<T>

@@ -3,7 +3,7 @@
 
 /// Where blocks begin, in memory and in files, in bytes. Disks ask for 512 or 4096.
 pub(super) const PAGE: usize = 4096;
-/// Bytes of a full block. With 2 MiB a push costs a fifth more processor time; 4 MiB are more memory than eight pushes at
+/// Bytes of a full block. With 2 MiB a push costs a quarter more processor time; 4 MiB are more memory than eight pushes at
 /// once may take, with two blocks each.
 pub(super) const BLOCK: usize = 3 << 20;
 

@@ -17,7 +17,7 @@ use nix::libc::{EINVAL, O_DIRECT};
 
 use super::block::PAGE;
 
-/// From so many bytes on it is worth to wait for the disk.
+/// From so many bytes on a write past the page cache costs less than the copy into it, though it waits for the disk.
 const MANY: usize = 1 << 20;
 
 /// So many zeros are not written: images of disks are made of them. Whole pages of every disk there is.
