@@ -5,6 +5,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use controller::config::{Config, Fragment};
 use controller::server::Server;
 use sha2::{Digest as _, Sha256};
@@ -62,6 +64,10 @@ impl Client {
             "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n{length}{more}\r\n",
             self.token
         );
+        self.send(&head, body)
+    }
+
+    fn send(&mut self, head: &str, body: &[u8]) -> Answer {
         self.socket.write_all(head.as_bytes()).unwrap();
         self.socket.write_all(body).unwrap();
         let mut head = Vec::new();
@@ -164,6 +170,40 @@ async fn counted(client: &reqwest::Client, rig: &Rig) {
     let usage: serde_json::Value = serde_json::from_str(&ask("/api/v1/registry/usage").await).unwrap();
     let pulled = usage["repositories"][0]["pulled_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(jiff::Timestamp::now().duration_since(pulled).as_secs() < 600, "{pulled}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_buy_their_tokens_where_they_came_and_behind_a_tls_proxy_by_tls() {
+    let rig = rig().await;
+    let (address, token) = (rig.address, rig.token.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut stranger = Client::new(address, "guessed");
+        for (more, wanted) in [
+            (String::new(), format!("http://{address}")),
+            (
+                format!("host: localhost:{}\r\n", address.port()),
+                format!("http://localhost:{}", address.port()),
+            ),
+            ("host: localhost\r\nx-forwarded-proto: https\r\n".to_owned(), "https://localhost".to_owned()),
+        ] {
+            let head =
+                format!("GET /v2/ HTTP/1.1\r\n{}\r\n", if more.is_empty() { "host: x\r\n" } else { &more });
+            let answer = stranger.send(&head, &[]);
+            assert_eq!(answer.status, 401, "{}", answer.head);
+            let realm = format!("www-authenticate: bearer realm=\"{wanted}/v2/token\"");
+            assert!(answer.head.contains(&realm), "{wanted}: {}", answer.head);
+        }
+        let login = STANDARD.encode(format!("anybody:{token}"));
+        let head = format!(
+            "GET /v2/token?service=registry HTTP/1.1\r\nhost: x\r\nauthorization: Basic {login}\r\n\r\n"
+        );
+        let sold: serde_json::Value = serde_json::from_slice(&stranger.send(&head, &[]).body).unwrap();
+        let mut client = Client::new(address, sold["token"].as_str().unwrap());
+        assert_eq!(client.ask("GET", "/v2/_catalog", "", &[]).status, 200, "the token is worth its login");
+    })
+    .await
+    .unwrap();
+    rig.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

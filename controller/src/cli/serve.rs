@@ -32,6 +32,9 @@ pub struct Options {
     /// listens to tokens.
     #[arg(long)]
     registry_listen: Option<String>,
+    /// URL by which clients reach that listener, when a TLS proxy is before it.
+    #[arg(long)]
+    registry_url: Option<String>,
     /// URL by which hosts reach the API.
     #[arg(long)]
     api_url: Option<String>,
@@ -77,6 +80,7 @@ impl Options {
             api_listen: self.api_listen,
             media_listen: self.media_listen,
             registry_listen: self.registry_listen,
+            registry_url: self.registry_url,
             api_url: self.api_url,
             media_url: self.media_url,
             api_names: self.api_names,

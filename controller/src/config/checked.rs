@@ -56,6 +56,8 @@ pub struct Config {
     pub media_listen: SocketAddr,
     /// Where the registry listens by plain HTTP besides.
     pub registry_listen: Option<SocketAddr>,
+    /// URL of that as its clients see it, without trailing slash; `None`: plain HTTP, where they came.
+    pub registry_url: Option<String>,
     /// URL of the API as hosts see it, without trailing slash; `None`: made of the bound address.
     pub api_url: Option<String>,
     /// URL of the media as BMCs see it, without trailing slash; `None`: made of the bound address.
@@ -119,6 +121,10 @@ impl Config {
             faults.address("media_listen", merged.media_listen.as_deref().unwrap_or(MEDIA_LISTEN));
         let registry_listen =
             merged.registry_listen.as_deref().map(|text| faults.address("registry_listen", text));
+        let registry_url = merged.registry_url.as_deref().and_then(|text| {
+            let listen = registry_listen.unwrap_or(api_listen);
+            faults.url("registry_url", Some(text), &["http", "https"], listen)
+        });
         let api_url = faults.url("api_url", merged.api_url.as_deref(), &["https"], api_listen);
         let media_url =
             faults.url("media_url", merged.media_url.as_deref(), &["http", "https"], media_listen);
@@ -179,6 +185,7 @@ impl Config {
             api_listen,
             media_listen,
             registry_listen,
+            registry_url,
             api_url,
             media_url,
             api_names,
@@ -197,6 +204,15 @@ impl Config {
             registry_quota,
             logging: Logging { format, filter },
         })
+    }
+
+    /// URL of the plain registry listener on its address. Where that is every address, `api_url` has a name for it.
+    pub fn plain_registry_url(&self, bound: SocketAddr, api_url: &str) -> String {
+        let own = || match Url::parse(api_url).ok().as_ref().and_then(Url::host) {
+            Some(host) if bound.ip().is_unspecified() => format!("http://{host}:{}", bound.port()),
+            _ => format!("http://{bound}"),
+        };
+        self.registry_url.clone().unwrap_or_else(own)
     }
 
     /// API and media URL, now that the listeners have their addresses.
@@ -374,6 +390,32 @@ mod tests {
         })
         .unwrap_err();
         insta::assert_snapshot!(error);
+    }
+
+    #[test]
+    fn the_plain_registry_is_where_it_listens_unless_it_is_said_to_be_elsewhere() {
+        for (listen, url, wanted) in [
+            ("192.0.2.5:5000", None, "http://192.0.2.5:5000"),
+            ("0.0.0.0:5000", None, "http://slipway.example:5000"),
+            ("127.0.0.1:5000", Some("https://images.example/"), "https://images.example"),
+        ] {
+            let given = Fragment {
+                api_url: Some("https://slipway.example:8443".into()),
+                registry_listen: Some(listen.into()),
+                registry_url: url.map(Into::into),
+                ..Fragment::default()
+            };
+            let config = Config::check(given).unwrap();
+            let api_url = config.api_url.clone().unwrap();
+            assert_eq!(config.plain_registry_url(listen.parse().unwrap(), &api_url), wanted);
+        }
+        let given =
+            Fragment { registry_url: Some("https://images.example/v2".into()), ..Fragment::default() };
+        let told = Config::check(given).unwrap_err().to_string();
+        assert!(
+            told.contains("registry_url is \"https://images.example/v2\"; give http:// or https://host:port"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct Fragment {
     /// Address where the registry answers by plain HTTP besides, for a TLS proxy on this host or a network where nobody
     /// listens. Default: nowhere.
     pub registry_listen: Option<String>,
+    /// URL by which clients reach that: `https://…` behind a TLS proxy. They are sent there for their tokens. Default: `http://`
+    /// and the name or address by which they came.
+    pub registry_url: Option<String>,
     /// URL by which hosts reach the API. Default: made of `api_listen`.
     pub api_url: Option<String>,
     /// URL by which BMCs reach the media. Default: made of `media_listen`.
@@ -163,6 +166,7 @@ impl Fragment {
             api_listen: text("api_listen"),
             media_listen: text("media_listen"),
             registry_listen: text("registry_listen"),
+            registry_url: text("registry_url"),
             api_url: text("api_url"),
             media_url: text("media_url"),
             api_names: list("api_names"),
@@ -194,6 +198,7 @@ impl Fragment {
             api_listen: self.api_listen.or(lower.api_listen),
             media_listen: self.media_listen.or(lower.media_listen),
             registry_listen: self.registry_listen.or(lower.registry_listen),
+            registry_url: self.registry_url.or(lower.registry_url),
             api_url: self.api_url.or(lower.api_url),
             media_url: self.media_url.or(lower.media_url),
             api_names: self.api_names.or(lower.api_names),

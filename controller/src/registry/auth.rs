@@ -10,7 +10,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
@@ -171,7 +171,11 @@ pub(super) struct Gate {
     realm: Option<Realm>,
 }
 
-/// Where clients buy tokens: at the name by which they called, when it is one of ours, because there they reach us.
+/// By which scheme a client called, as a proxy tells it.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Where clients buy tokens: at the name by which they called, when it is one of ours, because there they reach us; by
+/// TLS when a proxy says that they came so (`X-Forwarded-Proto`), whoever it is: nobody is sent out of TLS by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Realm {
     /// Public base URL, such as `https://slipway.example:8443`.
@@ -181,11 +185,15 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// The base URL for who sent this `Host` header.
-    fn of(&self, host: Option<&str>) -> String {
+    /// The base URL for who sent these headers.
+    fn of(&self, headers: &HeaderMap) -> String {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let base = self.base.trim_end_matches('/');
-        let scheme = base.split_once("://").map_or("https", |(scheme, _)| scheme);
-        match host {
+        let scheme = match text(X_FORWARDED_PROTO) {
+            Some("https") => "https",
+            _ => base.split_once("://").map_or("https", |(scheme, _)| scheme),
+        };
+        match text(header::HOST) {
             Some(host) if self.names.iter().any(|name| name.eq_ignore_ascii_case(bare(host))) => {
                 format!("{scheme}://{host}")
             }
@@ -254,7 +262,7 @@ impl Gate {
         let challenge = match &self.realm {
             None => basic(),
             Some(realm) => {
-                let base = realm.of(headers.get(header::HOST).and_then(|value| value.to_str().ok()));
+                let base = realm.of(headers);
                 let scope = access.scope().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
                 format!("Bearer realm=\"{base}/v2/token\",service=\"{SERVICE}\"{scope}")
             }
@@ -290,6 +298,12 @@ mod tests {
         }
     }
 
+    fn headers(host: Option<&str>, proto: Option<&str>) -> HeaderMap {
+        let given = [(header::HOST, host), (X_FORWARDED_PROTO, proto)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?.parse().unwrap())));
+        given.collect()
+    }
+
     #[test]
     fn clients_buy_tokens_where_they_reached_us_and_never_elsewhere() {
         let names = ["slipway.example", "192.0.2.5", "::1"].map(ToOwned::to_owned).to_vec();
@@ -308,7 +322,21 @@ mod tests {
             (Some("[::1]x"), "https://10.0.0.5:8443"),
             (Some(""), "https://10.0.0.5:8443"),
         ] {
-            assert_eq!(realm.of(host), wanted, "{host:?}");
+            assert_eq!(realm.of(&headers(host, None)), wanted, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn who_came_by_tls_is_not_sent_out_of_it() {
+        let realm = |base: &str| Realm { base: base.to_owned(), names: vec!["slipway.example".to_owned()] };
+        for (base, proto, wanted) in [
+            ("http://10.0.0.5:5000", None, "http://slipway.example"),
+            ("http://10.0.0.5:5000", Some("http"), "http://slipway.example"),
+            ("http://10.0.0.5:5000", Some("https"), "https://slipway.example"),
+            ("https://10.0.0.5:8443", Some("http"), "https://slipway.example"),
+        ] {
+            let found = realm(base).of(&headers(Some("slipway.example"), proto));
+            assert_eq!(found, wanted, "{base} {proto:?}");
         }
     }
 

@@ -294,7 +294,9 @@ impl Server {
 
         let (stop, stopped) = watch::channel(false);
         let upkeep = Upkeep::new(Arc::clone(&registry));
-        let routes = routes::router(&config, &workflow, &upkeep, &shelf, (&api_url, &media_url))?;
+        let plain_url = registry_address.map(|bound| config.plain_registry_url(bound, &api_url));
+        let urls = (api_url.as_str(), media_url.as_str(), plain_url.as_deref());
+        let routes = routes::router(&config, &workflow, &upkeep, &shelf, urls)?;
         let mut tasks = vec![
             tokio::spawn(routes::serve_routes(api, routes.all, stopped.clone())),
             tokio::spawn(routes::serve_media(media, Arc::clone(&shelf), stopped.clone())),
@@ -303,7 +305,7 @@ impl Server {
             tokio::spawn(renew::certificate(certificate, clock, stopped.clone())),
         ];
         if let Some(images) = images {
-            tasks.push(tokio::spawn(routes::serve_routes(images, routes.images, stopped)));
+            tasks.push(tokio::spawn(routes::serve_routes(images, routes.plain, stopped)));
         }
         Ok(Self {
             api_address,

@@ -25,8 +25,8 @@ use crate::workflow::Workflow;
 pub struct Routes {
     /// The API's: everything.
     pub all: Router,
-    /// The registry's own: `/v2`.
-    pub images: Router,
+    /// The registry's plain listener's: `/v2`.
+    pub plain: Router,
 }
 
 /// Puts every room behind its routes.
@@ -35,7 +35,7 @@ pub fn router(
     workflow: &Arc<Workflow>,
     upkeep: &Arc<Upkeep>,
     shelf: &Arc<media::Shelf>,
-    (api_url, media_url): (&str, &str),
+    (api_url, media_url, plain_url): (&str, &str, Option<&str>),
 ) -> Result<Routes, ServerError> {
     let site = SiteFacts {
         api_url: api_url.to_owned(),
@@ -59,14 +59,18 @@ pub fn router(
     let access = Arc::new(access::RegistryAccess::new(Arc::clone(workflow), public));
     let guard = Arc::new(Guard::default());
     let proxies = request::Proxies(config.trusted_proxies.clone().into());
-    let realm = registry::auth::Realm { base: api_url.to_owned(), names: config.api_names.clone() };
-    let images = upkeep.registry.router(access, Some(realm));
-    let images = guarded::guarded(images, Arc::clone(&guard));
+    let images = |base: &str| {
+        let realm = registry::auth::Realm { base: base.to_owned(), names: config.api_names.clone() };
+        let access = Arc::<access::RegistryAccess>::clone(&access);
+        guarded::guarded(upkeep.registry.router(access, Some(realm)), Arc::clone(&guard))
+    };
+    let plain = plain_url.map(images).unwrap_or_default();
+    let images = images(api_url);
     let rules = super::bmc_rules(config)?;
     let store = Arc::<Upkeep>::clone(upkeep);
-    let api = crate::api::router(Arc::clone(workflow), rules, site, room, store, guard);
-    let all = Router::new().merge(health::router(checks)).merge(images.clone()).merge(api);
-    Ok(Routes { all: request::around(all, proxies.clone()), images: request::around(images, proxies) })
+    let api = crate::api::router(Arc::clone(workflow), rules, site, room, store, Arc::clone(&guard));
+    let all = Router::new().merge(health::router(checks)).merge(images).merge(api);
+    Ok(Routes { all: request::around(all, proxies.clone()), plain: request::around(plain, proxies) })
 }
 
 /// Room on the disk of a folder.

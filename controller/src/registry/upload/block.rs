@@ -50,13 +50,14 @@ impl Block {
         self.bytes().len() >= self.room
     }
 
-    /// The same memory, empty; new memory where this has not room for a full block.
-    pub(super) fn again(mut self) -> Self {
-        if self.memory.capacity() < BLOCK + PAGE {
-            return Self::new(BLOCK);
+    /// The same memory, empty, for `room` bytes; new memory where it has not that much.
+    pub(super) fn again(mut self, room: usize) -> Self {
+        let room = room.min(BLOCK);
+        if self.memory.capacity() < room + PAGE {
+            return Self::new(room);
         }
         self.memory.truncate(self.begin);
-        self.room = BLOCK;
+        self.room = room;
         self
     }
 }
@@ -75,10 +76,10 @@ mod tests {
         assert_eq!(block.fill(&[2; 3]), [2; 2]);
         assert!(block.is_full());
         assert_eq!(block.bytes(), [1, 1, 1, 2]);
-        let mut block = block.again();
+        let mut block = block.again(BLOCK);
         assert_eq!(block.fill(&vec![3; BLOCK + 5]).len(), 5);
         let place = block.bytes().as_ptr();
-        let block = block.again();
+        let block = block.again(BLOCK);
         assert_eq!((block.bytes().as_ptr(), block.bytes().len()), (place, 0));
         assert_eq!(place.align_offset(PAGE), 0);
     }

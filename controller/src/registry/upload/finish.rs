@@ -92,9 +92,9 @@ fn link(
 
 /// Compares digests; reads the file again when the running hash is lost or of another kind.
 fn verify(registry: &Registry, session: &Session, file: &File, wanted: &Digest) -> Result<(), RegistryError> {
-    let found = match &session.hasher {
-        Some(hasher) if hasher.algorithm() == wanted.algorithm() => hasher.clone().finish(),
-        _ => registry.store.hash_upload(&session.id, file, wanted.algorithm())?,
+    let found = match session.hash.digest(wanted.algorithm()) {
+        Some(digest) => digest,
+        None => registry.store.hash_upload(&session.id, file, wanted.algorithm())?,
     };
     if found == *wanted {
         Ok(())

@@ -10,6 +10,7 @@
 
 mod block;
 mod finish;
+mod hash;
 mod receive;
 mod session;
 mod sink;

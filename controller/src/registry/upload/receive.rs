@@ -1,7 +1,9 @@
-//! Bodies into files: bounded memory, hashing and writing on a blocking thread while more is being received.
+//! Bodies into files: bounded memory, hashing and writing on blocking threads while more is being received.
 //!
 //! ```text
-//! body ─▶ block of 3 MiB ─▶ blocking thread: write, hash      (one block in work, one being filled)
+//!                           ┌▶ write
+//! body ─▶ block of 3 MiB ─▶─┤           (one block in work, one being filled)
+//!                           └▶ hash
 //! ```
 //! Whatever ends a body, what had come of it is written, so that its client can go on from there.
 
@@ -23,6 +25,9 @@ use crate::registry::{
     store::{Store, StoreError},
 };
 
+/// Least room of a block, in bytes, if its body has that much.
+const FEW: usize = 1 << 20;
+
 /// A session with its file open, about to grow.
 pub(super) struct Writer<S> {
     pub session: S,
@@ -32,19 +37,20 @@ pub(super) struct Writer<S> {
 
 impl<S: DerefMut<Target = Session>> Writer<S> {
     fn write(&mut self, block: &Block) -> Result<(), RegistryError> {
-        self.store.check_room()?;
         let (session, bytes) = (&mut *self.session, block.bytes());
-        if let Err(source) = self.sink.write(bytes, session.offset) {
+        let written = self.store.check_room().and_then(|()| {
+            let path = || self.store.upload_path(&session.id);
+            self.sink.write(bytes, session.offset).map_err(|source| StoreError::write(&path(), source))
+        });
+        if let Err(error) = written {
             // A part may be in the file. It is cut off; where even that is not possible, the next request settles
-            // the session with what the file holds.
+            // the session with what the file holds. The hash is beyond it.
             drop(self.sink.file.set_len(session.offset));
-            return Err(StoreError::write(&self.store.upload_path(&session.id), source).into());
+            session.hash.lose();
+            return Err(error.into());
         }
         numbers::received(bytes.len() as u64);
         session.offset += bytes.len() as u64;
-        if let Some(hasher) = &mut session.hasher {
-            hasher.update(bytes);
-        }
         Ok(())
     }
 }
@@ -70,8 +76,9 @@ where
     S: DerefMut<Target = Session> + Send + 'static,
 {
     let held = writer.session.offset;
-    let mut block = Block::new(first_room(held, limits.announced));
-    let mut pipe = Pipe { at: At::Rest(writer), spare: None };
+    let room = room(limits.announced);
+    let mut block = Block::new(first_room(held, room));
+    let mut pipe = Pipe { at: At::Rest(writer), last: None, room };
     let mut received = 0_u64;
     let mut end = Ok(());
     loop {
@@ -122,23 +129,29 @@ where
     (writer, written.and(end))
 }
 
-/// Room of the first block: no more than is to come, and so that the second one begins at a page of the file.
-fn first_room(held: u64, announced: Option<u64>) -> usize {
-    let behind = usize::try_from(held % PAGE as u64).unwrap_or(0);
-    let announced = announced.and_then(|announced| usize::try_from(announced).ok());
-    (BLOCK - behind).min(announced.unwrap_or(BLOCK)).max(1)
+/// Room of each block. A body of few blocks comes in two, so that the second one comes while the first one is written.
+fn room(announced: Option<u64>) -> usize {
+    let half = announced.and_then(|announced| usize::try_from(announced.div_ceil(2)).ok());
+    half.map_or(BLOCK, |half| half.clamp(FEW, BLOCK).next_multiple_of(PAGE))
 }
 
-/// One block at a time on a blocking thread.
+/// Room of the first block, so that the second one begins at a page of the file.
+fn first_room(held: u64, room: usize) -> usize {
+    room - usize::try_from(held % PAGE as u64).unwrap_or(0)
+}
+
+/// One block at a time on blocking threads.
 struct Pipe<S> {
     at: At<S>,
-    /// The block that was written last.
-    spare: Option<Block>,
+    /// The block that came last, which may still be hashed.
+    last: Option<Arc<Block>>,
+    /// Room of the next ones.
+    room: usize,
 }
 
 enum At<S> {
     Rest(Writer<S>),
-    Work(JoinHandle<(Writer<S>, Block, Result<(), RegistryError>)>),
+    Work(JoinHandle<(Writer<S>, Result<(), RegistryError>)>),
     Lost,
 }
 
@@ -146,21 +159,24 @@ impl<S: DerefMut<Target = Session> + Send + 'static> Pipe<S> {
     /// Waits for the block before, then starts on this one; an empty one to go on with.
     async fn push(&mut self, block: Block) -> Result<Block, RegistryError> {
         self.settle().await?;
+        let block = Arc::new(block);
         if let At::Rest(mut writer) = std::mem::replace(&mut self.at, At::Lost) {
+            writer.session.hash.go_on(&block).await;
+            let block = Arc::clone(&block);
             self.at = At::Work(tokio::task::spawn_blocking(move || {
                 let done = writer.write(&block);
-                (writer, block, done)
+                (writer, done)
             }));
         }
-        Ok(self.spare.take().map_or_else(|| Block::new(BLOCK), Block::again))
+        let spare = self.last.replace(block).and_then(Arc::into_inner);
+        Ok(spare.map_or_else(|| Block::new(self.room), |spare| spare.again(self.room)))
     }
 
     async fn settle(&mut self) -> Result<(), RegistryError> {
         match std::mem::replace(&mut self.at, At::Lost) {
             At::Work(work) => {
-                let (writer, block, done) =
-                    work.await.map_err(|source| RegistryError::Interrupted { source })?;
-                (self.at, self.spare) = (At::Rest(writer), Some(block));
+                let (writer, done) = work.await.map_err(|source| RegistryError::Interrupted { source })?;
+                self.at = At::Rest(writer);
                 done
             }
             at => {

@@ -9,12 +9,9 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
+use super::hash::Hash;
 use crate::registry::{
-    Registry,
-    digest::{Algorithm, Hasher},
-    error::RegistryError,
-    index::UploadRow,
-    name::Repository,
+    Registry, digest::Algorithm, error::RegistryError, index::UploadRow, name::Repository,
 };
 
 /// One upload as far as it has come.
@@ -24,8 +21,8 @@ pub(super) struct Session {
     pub id: String,
     /// Bytes in its file.
     pub offset: u64,
-    /// The hash of exactly those bytes; none when it has to be computed from the file.
-    pub hasher: Option<Hasher>,
+    /// The hash of those bytes.
+    pub hash: Hash,
     /// It was closed or cancelled while we waited for it.
     pub ended: bool,
 }
@@ -33,14 +30,14 @@ pub(super) struct Session {
 impl Session {
     /// A session that has nothing yet.
     pub(super) fn new(id: String, algorithm: Algorithm) -> Self {
-        Self { id, offset: 0, hasher: Some(algorithm.hasher()), ended: false }
+        Self { id, offset: 0, hash: Hash::new(algorithm), ended: false }
     }
 
     /// Believes the file: what was written by a past life, or half written before a fault, counts; its hash is not known.
     pub(super) fn settle(&mut self, length: u64) {
         if self.offset != length {
             self.offset = length;
-            self.hasher = None;
+            self.hash.lose();
         }
     }
 }

@@ -148,7 +148,7 @@ mod tests {
                         sink.write(block.bytes(), written).unwrap();
                         written += block.bytes().len() as u64;
                         prop_assert_eq!(file.as_file().metadata().unwrap().len(), written);
-                        block = block.again();
+                        block = block.again(BLOCK);
                     }
                 }
             }

@@ -37,7 +37,8 @@ pub(super) async fn close(
         }
         taken => taken?,
     };
-    let writer = fill(call, repository, writer, room).await?;
+    let mut writer = fill(call, repository, writer, room).await?;
+    writer.session.hash.catch_up().await;
     let (repository, digest) = (repository.clone(), digest.clone());
     call.registry().blocking(move |registry| finish(registry, writer, &repository, &digest)).await
 }
@@ -65,7 +66,8 @@ pub(super) async fn whole(
         .await?;
     let limits = Limits { announced, room, idle };
     let (writer, received) = body_into(call, writer, limits).await;
-    let Some(writer) = writer else { return received };
+    let Some(mut writer) = writer else { return received };
+    writer.session.hash.catch_up().await;
     let (repository, digest) = (repository.clone(), digest.clone());
     call.registry()
         .blocking(move |registry| finish_whole(registry, &writer, received, &repository, &digest))
