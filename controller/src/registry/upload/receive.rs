@@ -129,10 +129,10 @@ where
     (writer, written.and(end))
 }
 
-/// Room of each block. A body of few blocks comes in two, so that the second one comes while the first one is written.
+/// Room of each block. A small body comes in three, so that the next one comes while one is written and one is hashed.
 fn room(announced: Option<u64>) -> usize {
-    let half = announced.and_then(|announced| usize::try_from(announced.div_ceil(2)).ok());
-    half.map_or(BLOCK, |half| half.clamp(FEW, BLOCK).next_multiple_of(PAGE))
+    let third = announced.and_then(|announced| usize::try_from(announced.div_ceil(3)).ok());
+    third.map_or(BLOCK, |third| third.clamp(FEW, BLOCK).next_multiple_of(PAGE))
 }
 
 /// Room of the first block, so that the second one begins at a page of the file.
