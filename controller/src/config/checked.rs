@@ -122,6 +122,9 @@ impl Config {
         let registry_listen =
             merged.registry_listen.as_deref().map(|text| faults.address("registry_listen", text));
         let registry_url = merged.registry_url.as_deref().and_then(|text| {
+            if registry_listen.is_none() {
+                faults.add("registry_url is set and nothing listens for it; set registry_listen".into());
+            }
             let listen = registry_listen.unwrap_or(api_listen);
             faults.url("registry_url", Some(text), &["http", "https"], listen)
         });
@@ -413,7 +416,8 @@ mod tests {
             Fragment { registry_url: Some("https://images.example/v2".into()), ..Fragment::default() };
         let told = Config::check(given).unwrap_err().to_string();
         assert!(
-            told.contains("registry_url is \"https://images.example/v2\"; give http:// or https://host:port"),
+            told.contains("registry_url is \"https://images.example/v2\"; give http:// or https://host:port")
+                && told.contains("set registry_listen"),
             "{told}"
         );
     }

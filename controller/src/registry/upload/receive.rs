@@ -76,8 +76,8 @@ where
     S: DerefMut<Target = Session> + Send + 'static,
 {
     let held = writer.session.offset;
-    let room = room(limits.announced);
-    let mut block = Block::new(first_room(held, room));
+    let (first, room) = rooms(held, limits.announced);
+    let mut block = Block::new(first);
     let mut pipe = Pipe { at: At::Rest(writer), last: None, room };
     let mut received = 0_u64;
     let mut end = Ok(());
@@ -129,15 +129,13 @@ where
     (writer, written.and(end))
 }
 
-/// Room of each block. A small body comes in three, so that the next one comes while one is written and one is hashed.
-fn room(announced: Option<u64>) -> usize {
-    let third = announced.and_then(|announced| usize::try_from(announced.div_ceil(3)).ok());
-    third.map_or(BLOCK, |third| third.clamp(FEW, BLOCK).next_multiple_of(PAGE))
-}
-
-/// Room of the first block, so that the second one begins at a page of the file.
-fn first_room(held: u64, room: usize) -> usize {
-    room - usize::try_from(held % PAGE as u64).unwrap_or(0)
+/// Room of the first block and of those after it. A small body comes in three, so that the next one comes while one is
+/// written and one is hashed. The first one has no more than is to come, and ends where a page of the file begins.
+fn rooms(held: u64, announced: Option<u64>) -> (usize, usize) {
+    let announced = announced.and_then(|announced| usize::try_from(announced).ok()).unwrap_or(usize::MAX);
+    let room = announced.div_ceil(3).clamp(FEW, BLOCK).next_multiple_of(PAGE);
+    let behind = usize::try_from(held % PAGE as u64).unwrap_or(0);
+    ((room - behind).min(announced).max(1), room)
 }
 
 /// One block at a time on blocking threads.
@@ -209,6 +207,28 @@ pub(in crate::registry) async fn receive_small(
             Ok(Some(Err(source))) => return Err(RegistryError::BodyBroken { source }),
             Ok(None) => return Ok(Some(whole)),
             Err(_) => return Err(RegistryError::BodyStalled { waited: idle }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_as_large_as_their_body_is_worth_and_begin_at_pages_of_the_file() {
+        const MIB: u64 = 1 << 20;
+        for (held, announced, first, later) in [
+            (0, None, BLOCK, BLOCK),
+            (0, Some(1024 * MIB), BLOCK, BLOCK),
+            (0, Some(6 * MIB), 2 << 20, 2 << 20),
+            (0, Some(4 * MIB), 342 * PAGE, 342 * PAGE),
+            (0, Some(100), 100, FEW),
+            (0, Some(0), 1, FEW),
+            (4 * MIB + 1, Some(1024 * MIB), BLOCK - 1, BLOCK),
+            (4095, Some(100), 100, FEW),
+        ] {
+            assert_eq!(rooms(held, announced), (first, later), "{held} {announced:?}");
         }
     }
 }
