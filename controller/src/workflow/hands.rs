@@ -35,7 +35,7 @@ impl Workflow {
     /// Whether the BMC could boot a job, and what it says of itself and its machine. Changes nothing.
     pub async fn probe_machine(&self, serial: &str) -> Result<Fitness, HandsError> {
         let machine = self.machine_in_hand(serial, false).await?;
-        let bmc = self.connect(&machine).await?;
+        let bmc = self.connect_by_hand(&machine).await?;
         let asked = look(bmc.as_ref(), LOOK_DEADLINE).await;
         let identity = machine.identity();
         let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
@@ -59,7 +59,7 @@ impl Workflow {
 
     async fn try_media(&self, machine: &Machine, probe: &Probe) -> Result<Check, HandsError> {
         let media_url = machine.media_url.as_ref().unwrap_or(&self.deps.settings.media_url);
-        let bmc = self.connect(machine).await?;
+        let bmc = self.connect_by_hand(machine).await?;
         let check = trial::run(self, bmc.as_ref(), probe, media_url).await;
         let _ = tokio::time::timeout(CLOSE_DEADLINE, bmc.close()).await;
         let check = check?;
