@@ -189,16 +189,13 @@ impl Realm {
     fn of(&self, headers: &HeaderMap) -> String {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let base = self.base.trim_end_matches('/');
-        let scheme = match text(X_FORWARDED_PROTO) {
-            Some("https") => "https",
-            _ => base.split_once("://").map_or("https", |(scheme, _)| scheme),
-        };
-        match text(header::HOST) {
-            Some(host) if self.names.iter().any(|name| name.eq_ignore_ascii_case(bare(host))) => {
-                format!("{scheme}://{host}")
-            }
-            _ => base.to_owned(),
-        }
+        let (scheme, own) = base.split_once("://").unwrap_or(("https", base));
+        // The first of several proxies is the one that the client met.
+        let met = text(X_FORWARDED_PROTO).and_then(|list| list.split(',').next()).unwrap_or_default();
+        let scheme = if met.trim().eq_ignore_ascii_case("https") { "https" } else { scheme };
+        let is_ours = |host: &&str| self.names.iter().any(|name| name.eq_ignore_ascii_case(bare(host)));
+        let host = text(header::HOST).filter(is_ours).unwrap_or(own);
+        format!("{scheme}://{host}")
     }
 }
 
@@ -329,14 +326,16 @@ mod tests {
     #[test]
     fn who_came_by_tls_is_not_sent_out_of_it() {
         let realm = |base: &str| Realm { base: base.to_owned(), names: vec!["slipway.example".to_owned()] };
-        for (base, proto, wanted) in [
-            ("http://10.0.0.5:5000", None, "http://slipway.example"),
-            ("http://10.0.0.5:5000", Some("http"), "http://slipway.example"),
-            ("http://10.0.0.5:5000", Some("https"), "https://slipway.example"),
-            ("https://10.0.0.5:8443", Some("http"), "https://slipway.example"),
+        for (base, host, proto, wanted) in [
+            ("http://10.0.0.5:5000", "slipway.example", None, "http://slipway.example"),
+            ("http://10.0.0.5:5000", "slipway.example", Some("http"), "http://slipway.example"),
+            ("http://10.0.0.5:5000", "slipway.example", Some("https"), "https://slipway.example"),
+            ("http://10.0.0.5:5000", "slipway.example", Some("HTTPS, http"), "https://slipway.example"),
+            ("http://10.0.0.5:5000", "else.example", Some("https"), "https://10.0.0.5:5000"),
+            ("https://10.0.0.5:8443", "slipway.example", Some("http"), "https://slipway.example"),
         ] {
-            let found = realm(base).of(&headers(Some("slipway.example"), proto));
-            assert_eq!(found, wanted, "{base} {proto:?}");
+            let found = realm(base).of(&headers(Some(host), proto));
+            assert_eq!(found, wanted, "{base} {host} {proto:?}");
         }
     }
 

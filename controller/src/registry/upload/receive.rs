@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                           ┌▶ write
-//! body ─▶ block of 3 MiB ─▶─┤           (one block in work, one being filled)
+//! body ─▶ block, ≤ 3 MiB ─▶─┤           (one being written, one being filled, and what waits to be hashed)
 //!                           └▶ hash
 //! ```
 //! Whatever ends a body, what had come of it is written, so that its client can go on from there.
